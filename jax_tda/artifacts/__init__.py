@@ -1,0 +1,1 @@
+"""Everything on disk: schemas, lineage, commit and resume."""

@@ -1,0 +1,129 @@
+"""Arrays on disk: zarr3 through TensorStore, whole shards, crc32c over data and index. TensorStore is known only here."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import tensorstore as ts
+
+from jax_tda.artifacts.faults import explained
+from jax_tda.core.errors import InputError
+
+
+def _spec(path: str) -> dict[str, Any]:
+    return {"driver": "zarr3", "kvstore": _store(path)}
+
+
+def _store(path: str) -> dict[str, Any]:
+    for scheme in ("gs", "s3"):
+        if path.startswith(f"{scheme}://"):
+            bucket, _, key = path.removeprefix(f"{scheme}://").partition("/")
+            return {"driver": scheme if scheme == "s3" else "gcs", "bucket": bucket, "path": key.rstrip("/") + "/"}
+    return {"driver": "file", "path": path.rstrip("/") + "/"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Array:
+    """One array on disk, addressed by rows of its first axis."""
+
+    path: str
+    store: Any
+    shard_rows: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The array's shape."""
+        return tuple(self.store.shape)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The array's element type."""
+        return np.dtype(self.store.dtype.numpy_dtype)
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Rows [start, stop).
+
+        Raises:
+          InputError: a shard does not match its checksum; the message names it.
+        """
+        return self._read(self.store[start:stop])
+
+    def read_rows(self, rows: np.ndarray) -> np.ndarray:
+        """The rows at the given positions, in that order."""
+        return self._read(self.store[np.asarray(rows, dtype=np.int64)])
+
+    def _read(self, view: Any) -> np.ndarray:
+        try:
+            return np.asarray(view.read().result())
+        except ValueError as error:
+            raise InputError(
+                f"the array {self.path} is damaged",
+                got=str(error),
+                expected="shards that match their crc32c",
+                remedy="delete the artifact and run its job again, or restore the file from a copy",
+            ) from error
+
+    def write_shard(self, start: int, values: np.ndarray) -> None:
+        """Writes one whole shard, beginning at row `start`; a shard is either written whole or not at all."""
+        stop = start + values.shape[0]
+        whole = start % self.shard_rows == 0 and (values.shape[0] == self.shard_rows or stop == self.shape[0])
+        if not whole:
+            raise ValueError(f"rows [{start}, {stop}) are not a whole shard of {self.shard_rows} rows of {self.path}")
+        with explained(self.path):
+            self.store[start:stop].write(values).result()
+
+
+def create(path: str, shape: tuple[int, ...], dtype: str, shard_rows: int, *, compressed: bool = False) -> Array:
+    """Makes an array whose missing rows read as NaN (floats) or −1 (integers), or opens the same one again.
+
+    Args:
+      path: directory or object prefix.
+      shape: the shape, rows first.
+      dtype: zarr3 data type.
+      shard_rows: rows per shard, which is also the unit of writing; a shard holds chunks of at most 1 MiB.
+      compressed: whether chunks are zstd-compressed.
+    """
+    shape = tuple(int(size) for size in shape)
+    row_bytes = max(1, int(np.prod(shape[1:], dtype=np.int64)) * np.dtype(_numpy(dtype)).itemsize)
+    # A chunk is the smallest thing that can be read: rows of about 1 MiB, dividing the shard evenly as zarr asks.
+    chunk_rows = next(n for n in range(min(shard_rows, max(1, (1 << 20) // row_bytes)), 0, -1) if shard_rows % n == 0)
+    codecs: list[dict[str, Any]] = [{"name": "bytes", "configuration": {"endian": "little"}}]
+    inner = [*codecs, *([{"name": "zstd", "configuration": {"level": 3}}] if compressed else []), {"name": "crc32c"}]
+    spec = _spec(path) | {
+        "metadata": {
+            "shape": list(shape),
+            "data_type": dtype,
+            "fill_value": "NaN" if dtype in ("float32", "float64", "bfloat16") else -1,
+            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [shard_rows, *shape[1:]]}},
+            "codecs": [
+                {
+                    "name": "sharding_indexed",
+                    "configuration": {
+                        "chunk_shape": [chunk_rows, *shape[1:]],
+                        "codecs": inner,
+                        "index_codecs": [*codecs, {"name": "crc32c"}],
+                    },
+                }
+            ],
+        }
+    }
+    with explained(path):
+        store = ts.open(spec, create=True, open=True).result()
+    return Array(path, store, shard_rows)
+
+
+def _numpy(dtype: str) -> Any:
+    return ts.dtype(dtype).numpy_dtype
+
+
+def open_array(path: str) -> Array:
+    """Opens an existing array for reading."""
+    store = ts.open(_spec(path), open=True, read=True).result()
+    return Array(path, store, int(store.chunk_layout.write_chunk.shape[0]))
+
+
+def write_atomically(path: str, data: bytes) -> None:
+    """Writes a small file so that a reader sees all of it or none of it."""
+    directory, _, name = path.rpartition("/")
+    with explained(path):
+        ts.KvStore.open(_store(directory or ".")).result().write(name, data).result()

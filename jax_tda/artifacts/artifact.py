@@ -1,0 +1,323 @@
+"""How an artifact comes to be: claimed, filled unit by unit, committed by its manifest; and how it is read back.
+
+Nothing here renames. An artifact is finished when its manifest exists, and the manifest is written last. Until then
+`unfinished/` beside it holds the plan and one record per finished unit of work, so that the same command run again goes on.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from etils import epath
+
+from jax_tda.artifacts import arrays
+from jax_tda.artifacts.faults import explained
+from jax_tda.artifacts.manifest import Manifest, canonical
+from jax_tda.core.errors import InputError
+
+_PACKAGES = ("jax_tda", "jax", "jaxlib", "flax", "optax", "numpy", "tensorstore")
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+class _Place:
+    """Where an artifact's files lie: a directory of its own, or files `name.*` in a shared one."""
+
+    def __init__(self, directory: str, name: str | None):
+        self.directory, self.name = epath.Path(directory), name
+        prefix = f"{name}." if name else ""
+        self.manifest = self.directory / f"{prefix}manifest.json"
+        self.unfinished = self.directory / f"{prefix}unfinished"
+
+    def __str__(self) -> str:
+        return f"{self.directory}/{self.name}" if self.name else str(self.directory)
+
+    def strangers(self) -> list[str]:
+        """Names of files that an unclaimed place should not hold."""
+        if not self.directory.exists():
+            return []
+        names = sorted(path.name for path in self.directory.iterdir())
+        return [n for n in names if n.startswith(f"{self.name}.")] if self.name else names
+
+
+class Writer:
+    """A claimed, unfinished artifact. Made by `begin`."""
+
+    def __init__(self, place: _Place, kind: str, settings: dict[str, Any], inputs: "dict[str, Reader]"):
+        self._place, self.kind, self._settings = place, kind, settings
+        self._inputs = {n: {"kind": r.manifest.kind, "digest": r.manifest.digest} for n, r in sorted(inputs.items())}
+        self._paths = {n: str(r.path) for n, r in sorted(inputs.items())}
+        self._started = time.monotonic()
+        self._hashes: dict[str, str] = {}
+        self._arrays: list[str] = []
+
+    @property
+    def path(self) -> epath.Path:
+        """The directory that holds the artifact."""
+        return self._place.directory
+
+    def plan(self) -> dict[str, Any]:
+        """What is being made: kind, settings and inputs, before anything is known of the result."""
+        return {"kind": self.kind, "settings": json.loads(canonical(self._settings)), "inputs": self._inputs}
+
+    def write_bytes(self, name: str, data: bytes) -> None:
+        """Writes one whole file."""
+        with explained(str(self.path / name)):
+            (self.path / name).parent.mkdir(parents=True, exist_ok=True)
+            (self.path / name).write_bytes(data)
+        self._hashes[name] = hashlib.sha256(data).hexdigest()
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Writes a JSON file; NaN is refused."""
+        text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
+        self.write_bytes(name, (text + "\n").encode())
+
+    def write_lines(self, name: str, rows: Iterable[Any]) -> int:
+        """Writes JSON lines, one row at a time, and returns their number."""
+        hasher, count = hashlib.sha256(), 0
+        with explained(str(self.path / name)):
+            (self.path / name).parent.mkdir(parents=True, exist_ok=True)
+            with (self.path / name).open("wb") as file:
+                for row in rows:
+                    line = (json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n").encode()
+                    hasher.update(line)
+                    file.write(line)
+                    count += 1
+        self._hashes[name] = hasher.hexdigest()
+        return count
+
+    def array(self, name: str, shape: tuple[int, ...], dtype: str, shard_rows: int, **options: Any) -> arrays.Array:
+        """Makes, or on resumption opens, an array below the artifact; its shards check themselves."""
+        self._arrays.append(name)
+        return arrays.create(str(self.path / name), shape, dtype, shard_rows, **options)
+
+    def finished_units(self) -> dict[str, Any]:
+        """The facts recorded for each unit that an earlier run finished."""
+        found = {}
+        folder = self._place.unfinished / "units"
+        if folder.exists():
+            for path in folder.iterdir():
+                if path.name.endswith(".json"):
+                    found[path.name.removesuffix(".json")] = json.loads(path.read_text())
+        return found
+
+    def finish_unit(self, unit: str, facts: Any) -> None:
+        """Records, atomically and after its data, that a unit of work is finished."""
+        folder = self._place.unfinished / "units"
+        folder.mkdir(parents=True, exist_ok=True)
+        arrays.write_atomically(str(folder / f"{unit}.json"), canonical(facts))
+
+    def scratch(self) -> epath.Path:
+        """A directory for what is needed only until the artifact is finished (intermediate checkpoints)."""
+        return self._place.unfinished / "scratch"
+
+    def finish(self, facts: dict[str, Any], *, seconds: float | None = None) -> "Reader":
+        """Writes the manifest, which is what makes the artifact exist, and clears the traces of the work."""
+        files = {name: self._describe(name) for name in sorted(self._names())}
+        run = {
+            "seconds": round(time.monotonic() - self._started if seconds is None else seconds, 3),
+            "versions": _versions(),
+            "inputs": self._paths,
+        }
+        manifest = Manifest(self.kind, self.plan()["settings"], self._inputs, facts, files, run)
+        arrays.write_atomically(str(self._place.manifest), manifest.to_bytes())
+        with explained(str(self._place)):
+            self._place.unfinished.rmtree()
+        return Reader(self._place, manifest)
+
+    def _names(self) -> Iterator[str]:
+        if self._place.name:
+            yield from self._hashes
+            return
+        pending = [self.path]
+        while pending:
+            for entry in pending.pop().iterdir():
+                if entry == self._place.unfinished or entry == self._place.manifest:
+                    continue
+                if entry.is_dir():
+                    pending.append(entry)
+                else:
+                    yield str(entry.relative_to(self.path))
+
+    def _describe(self, name: str) -> dict[str, Any]:
+        described: dict[str, Any] = {"bytes": (self.path / name).stat().length}
+        shard = any(name.startswith(f"{array}/") for array in self._arrays) and not name.endswith("zarr.json")
+        if not shard:
+            described["sha256"] = self._hashes.get(name) or _sha256(self.path / name)
+        return described
+
+
+def _sha256(path: epath.Path) -> str:
+    hasher = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            hasher.update(block)
+    return hasher.hexdigest()
+
+
+class Reader:
+    """A finished artifact. Files are checked against the manifest when they are read."""
+
+    def __init__(self, place: _Place, manifest: Manifest):
+        self._place, self.manifest = place, manifest
+
+    @property
+    def path(self) -> epath.Path:
+        """The directory that holds the artifact."""
+        return self._place.directory
+
+    def __str__(self) -> str:
+        return str(self._place)
+
+    def check_sizes(self) -> None:
+        """Names the first file that is missing or has another size than the manifest says."""
+        for name, described in self.manifest.files.items():
+            path = self.path / name
+            size = path.stat().length if path.exists() else "no file"
+            if size != described["bytes"]:
+                raise self._damaged(name, f"{size} bytes" if size != "no file" else size, f"{described['bytes']} bytes")
+
+    def check_file(self, name: str) -> epath.Path:
+        """The path of one file, after its bytes were found to match the manifest."""
+        expected = self.manifest.files[name]["sha256"]
+        got = _sha256(self.path / name)
+        if got != expected:
+            raise self._damaged(name, f"SHA-256 {got}", f"SHA-256 {expected}")
+        return self.path / name
+
+    def check_files(self, prefix: str = "") -> None:
+        """Checks every file below a prefix that does not check itself."""
+        for name, described in self.manifest.files.items():
+            if name.startswith(prefix) and "sha256" in described:
+                self.check_file(name)
+
+    def read_bytes(self, name: str) -> bytes:
+        """The bytes of one small file, checked."""
+        if name not in self.manifest.files:
+            raise self._damaged(name, "a manifest that does not list it", "the file among the artifact's files")
+        return self.check_file(name).read_bytes()
+
+    def read_json(self, name: str) -> Any:
+        """The value of one JSON file, checked."""
+        return json.loads(self.read_bytes(name))
+
+    def read_lines(self, name: str) -> Iterator[Any]:
+        """The rows of a JSON-lines file, checked before the first is given out."""
+        path = self.check_file(name)
+        with path.open("rb") as file:
+            for line in file:
+                yield json.loads(line)
+
+    def array(self, name: str) -> arrays.Array:
+        """An array below the artifact, its metadata checked; its shards are checked as they are read."""
+        self.check_files(f"{name}/")
+        return arrays.open_array(str(self.path / name))
+
+    def _damaged(self, name: str, got: str, expected: str) -> InputError:
+        return InputError(
+            f"the file {self.path / name} of the {self.manifest.kind} artifact is damaged",
+            got=got,
+            expected=expected,
+            remedy="delete the artifact and run its job again, or restore the file from a copy",
+        )
+
+
+def begin(
+    directory: str, kind: str, settings: dict[str, Any], inputs: dict[str, Reader], name: str | None = None
+) -> Writer | Reader:
+    """Claims a place for an artifact.
+
+    Returns:
+      A Reader when this very artifact is already finished there; otherwise a Writer, fresh or resuming.
+
+    Raises:
+      InputError: the place holds something else.
+    """
+    place = _Place(directory, name)
+    writer = Writer(place, kind, settings, inputs)
+    plan = writer.plan()
+    if place.manifest.exists():
+        finished = open_artifact(directory, name=name)
+        made = finished.manifest
+        _must_match(place, plan, {"kind": made.kind, "settings": made.settings, "inputs": made.inputs})
+        return finished
+    plan_path = place.unfinished / "plan.json"
+    if plan_path.exists():
+        _must_match(place, plan, json.loads(plan_path.read_text()))
+        return writer
+    strangers = place.strangers()
+    if strangers:
+        raise InputError(
+            f"the output {place} holds something else",
+            got=", ".join(strangers[:5]) + (", …" if len(strangers) > 5 else ""),
+            expected="an empty or missing directory, or the unfinished output of the same job",
+            remedy="choose another --output_dir, or delete what is there",
+        )
+    with explained(str(place)):
+        place.unfinished.mkdir(parents=True, exist_ok=True)
+        arrays.write_atomically(str(plan_path), canonical(plan))
+    return writer
+
+
+def _must_match(place: _Place, plan: dict[str, Any], found: dict[str, Any]) -> None:
+    if plan == found:
+        return
+    differences = [
+        f"{part}.{key}"
+        for part in ("settings", "inputs")
+        for key in sorted({*plan[part], *found[part]})
+        if plan[part].get(key) != found[part].get(key)
+    ]
+    raise InputError(
+        f"the output {place} holds something else",
+        got=f"a {found['kind']} artifact that differs in {', '.join(differences) or 'kind'}",
+        expected=f"a {plan['kind']} artifact of the same settings and inputs",
+        remedy="choose another --output_dir, or delete what is there",
+    )
+
+
+def open_artifact(directory: str, kind: str | None = None, name: str | None = None) -> Reader:
+    """Opens a finished artifact.
+
+    Args:
+      directory: where it lies.
+      kind: the kind that is needed; None takes any.
+      name: for artifacts that are files in a shared directory.
+
+    Raises:
+      InputError: it is missing, unfinished, damaged or of another kind.
+    """
+    place = _Place(directory, name)
+    if not place.manifest.exists():
+        if (place.unfinished / "plan.json").exists():
+            got, remedy = "an unfinished artifact", "run the job that makes it again: it goes on where it stopped"
+        else:
+            got, remedy = "no manifest", "check the path, or run the job that makes it"
+        raise InputError(
+            f"there is no finished {kind or 'artifact'} at {place}",
+            got=got,
+            expected=f"the file {place.manifest}",
+            remedy=remedy,
+        )
+    manifest = Manifest.from_bytes(place.manifest.read_bytes(), str(place.manifest))
+    if kind is not None and manifest.kind != kind:
+        raise InputError(
+            f"{place} is not what this input needs",
+            got=f"an artifact of kind {manifest.kind}",
+            expected=f"an artifact of kind {kind}",
+            remedy="give the path of the right artifact",
+        )
+    reader = Reader(place, manifest)
+    reader.check_sizes()
+    return reader

@@ -1,0 +1,84 @@
+"""The schema of an encodings artifact: `encodings` [examples, blocks, p, p], `status` [examples], `ids.jsonl`.
+
+Row i is the example on line i of `ids.jsonl`. `status` says whether a row may be used: a gradient of zero has no
+direction, and one that is not finite is stored as NaN; both are left out of R and of rankings.
+"""
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from jax_tda.artifacts.artifact import Reader, open_artifact
+from jax_tda.core.errors import InputError
+
+KIND = "encodings"
+OK, ZERO, NOT_FINITE = 0, 1, 2
+STATUS_NAMES = {ZERO: "zero_gradient", NOT_FINITE: "not_finite"}
+
+
+class EncodingStore:
+    """A finished encodings artifact, read by rows."""
+
+    def __init__(self, reader: Reader):
+        self.reader = reader
+        self.facts: dict[str, Any] = reader.manifest.facts
+        self._encodings = reader.array("encodings")
+        self.count: int = self._encodings.shape[0]
+        self.blocks: tuple[str, ...] = tuple(self.facts["blocks"])
+        self.projected_size: int = self._encodings.shape[-1]
+        self.block_dimension = self.projected_size**2
+        self.dimension = len(self.blocks) * self.block_dimension
+        self.shard_rows: int = self._encodings.shard_rows
+
+    @functools.cached_property
+    def ids(self) -> list[str]:
+        """Example ids by row."""
+        return [row["id"] for row in self.reader.read_lines("ids.jsonl")]
+
+    @functools.cached_property
+    def status(self) -> np.ndarray:
+        """int8 [examples]: OK, ZERO or NOT_FINITE."""
+        return self.reader.array("status").read(0, self.count)
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """float32 [n, blocks, p²] of rows [start, stop); rows that may not be used are NaN."""
+        return self._usable(self._encodings.read(start, stop), self.status[start:stop])
+
+    def read_rows(self, rows: np.ndarray) -> np.ndarray:
+        """float32 [n, blocks, p²] of the rows at the given positions."""
+        return self._usable(self._encodings.read_rows(rows), self.status[rows])
+
+    def _usable(self, values: np.ndarray, status: np.ndarray) -> np.ndarray:
+        rows = values.reshape(values.shape[0], len(self.blocks), self.block_dimension)
+        return np.where((status == OK)[:, None, None], rows, np.float32(np.nan))
+
+
+def open_encodings(path: str) -> EncodingStore:
+    """Opens a finished encodings artifact.
+
+    Raises:
+      InputError: it is missing, unfinished or damaged.
+    """
+    return EncodingStore(open_artifact(path, KIND))
+
+
+# What two artifacts must share before their numbers may be multiplied.
+_JOINED = ("checkpoint", "projection", "second_moments", "blocks")
+
+
+def check_joinable(first: Reader, second: Reader) -> None:
+    """Refuses to join artifacts of different checkpoints, projections, second moments or blocks.
+
+    Raises:
+      InputError: naming both artifacts and what differs.
+    """
+    for name in _JOINED:
+        one, other = first.manifest.facts.get(name), second.manifest.facts.get(name)
+        if one != other:
+            raise InputError(
+                f"{first} and {second} cannot be joined: they differ in {name}",
+                got=f"{one} and {other}",
+                expected=f"the same {name}",
+                remedy="encode both with the same checkpoint, seed, blocks, projected_size and second moments",
+            )

@@ -1,0 +1,98 @@
+"""The record that turns files into an artifact: what it is, what made it, from what, and what each file must contain.
+
+A manifest has two halves. `content` is everything that decides the numbers and what came out; its digest is the
+artifact's identity for those who build on it. `run` is what happened on the day (seconds, versions of the machine's
+packages) and is not part of the digest, so that the same work done twice has the same identity.
+"""
+
+import dataclasses
+import hashlib
+import json
+from typing import Any
+
+from jax_tda.core.errors import InputError
+
+SCHEMA = 1
+
+
+def canonical(value: Any) -> bytes:
+    """The one JSON spelling of a value: sorted keys, no spaces, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of a value's canonical JSON, in hexadecimal."""
+    return hashlib.sha256(canonical(value)).hexdigest()
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """What an artifact says of itself.
+
+    Args:
+      kind: which schema the files follow (`encodings`, `curvature`, …).
+      settings: every option that can change a number.
+      inputs: for each input its kind and digest.
+      facts: what the job found out (shapes, counts, names), in JSON values.
+      files: for each file its size, and its SHA-256 unless the format checks itself (array shards carry crc32c).
+      run: seconds, versions and paths of the run; not part of the identity.
+    """
+
+    kind: str
+    settings: dict[str, Any]
+    inputs: dict[str, dict[str, str]]
+    facts: dict[str, Any]
+    files: dict[str, dict[str, Any]]
+    run: dict[str, Any]
+
+    def content(self) -> dict[str, Any]:
+        """The half that decides the artifact's identity."""
+        return {
+            "schema": SCHEMA,
+            "kind": self.kind,
+            "settings": self.settings,
+            "inputs": self.inputs,
+            "facts": self.facts,
+            "files": self.files,
+        }
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the content."""
+        return digest(self.content())
+
+    def to_bytes(self) -> bytes:
+        """The manifest file: readable JSON with the digest of the content and a checksum over all of it."""
+        body = {"content": self.content(), "run": self.run, "digest": self.digest}
+        body["checksum"] = digest(body)
+        return (json.dumps(body, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+    @staticmethod
+    def from_bytes(data: bytes, path: str) -> "Manifest":
+        """Reads what `to_bytes` wrote; any other byte anywhere is refused.
+
+        Raises:
+          InputError: the bytes are not exactly what this library would have written for their content.
+        """
+        try:
+            body = json.loads(data)
+            content = body["content"]
+            manifest = Manifest(
+                content["kind"],
+                content["settings"],
+                content["inputs"],
+                content["facts"],
+                content["files"],
+                body["run"],
+            )
+            intact = content["schema"] == SCHEMA and manifest.to_bytes() == data
+        except (ValueError, KeyError, TypeError):
+            intact = False
+        if not intact:
+            raise InputError(
+                f"the manifest {path} is damaged or from another version",
+                got="bytes that do not match their own checksum",
+                expected=f"a manifest of schema {SCHEMA}",
+                remedy="delete the artifact and run its job again",
+            )
+        return manifest

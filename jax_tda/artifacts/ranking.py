@@ -1,0 +1,77 @@
+"""The schema of a ranking: JSON lines, one per query, of any method, also of one that is not ours."""
+
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from etils import epath
+
+from jax_tda.artifacts.artifact import Reader, open_artifact
+from jax_tda.core.errors import InputError
+
+KIND = "ranking"
+_ENDS = ("proponents", "opponents")
+
+
+def row(
+    query_id: str, answered_exactly: bool, proponents: list[dict[str, Any]], opponents: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """One line of a ranking; proponents best first, opponents worst first, each `{"id", "score"}`."""
+    return {
+        "query_id": query_id,
+        "answered_exactly": answered_exactly,
+        "proponents": proponents,
+        "opponents": opponents,
+    }
+
+
+def read(path: str) -> tuple[list[dict[str, Any]], Reader | None]:
+    """Reads a ranking file, checked against its manifest when it has one.
+
+    Args:
+      path: `NAME.jsonl`. A file without a manifest is taken for somebody else's ranking and only its form is checked.
+
+    Raises:
+      InputError: the file is missing or damaged, or a line is not a ranking row.
+    """
+    file = epath.Path(path)
+    name = file.name.removesuffix(".jsonl")
+    if (file.parent / f"{name}.manifest.json").exists():
+        reader = open_artifact(str(file.parent), KIND, name=name)
+        return list(reader.read_lines(file.name)), reader
+    if not file.exists() or (file.parent / f"{name}.unfinished").exists():
+        raise InputError(
+            f"there is no finished ranking at {path}",
+            got="an unfinished file" if file.exists() else "no file",
+            expected="a JSON-lines file of rankings",
+            remedy="check the path, or run the job that makes it",
+        )
+    return list(_foreign(file)), None
+
+
+def _foreign(file: epath.Path) -> Iterator[dict[str, Any]]:
+    seen: set[str] = set()
+    for number, line in enumerate(file.read_bytes().splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+            # Opponents and the exact-match flag are ours; a foreign ranking need not have them.
+            good = isinstance(value["query_id"], str) and all(
+                isinstance(entry["id"], str) and math.isfinite(entry.get("score", 0.0))
+                for end in _ENDS
+                for entry in value.get(end, [])
+            )
+            good = good and isinstance(value["proponents"], list) and value["query_id"] not in seen
+        except (ValueError, KeyError, TypeError, AttributeError):
+            good = False
+        if not good:
+            raise InputError(
+                f"line {number} of {file} is not a ranking row",
+                got=line[:120].decode(errors="replace"),
+                expected='{"query_id": str, "proponents": [{"id": str, "score": number}, …]}, each query once',
+                remedy="mend or drop the line",
+            )
+        seen.add(value["query_id"])
+        yield value

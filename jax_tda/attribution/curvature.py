@@ -1,0 +1,114 @@
+"""R: the autocorrelation of encodings, its mixture for a task, and R^(-1/2). Linear algebra in float64 on the host.
+
+Source: TrackStar (arXiv 2410.17413): R = λ R_eval + (1 − λ) R_train per block, before unit norm.
+"""
+
+import numpy as np
+
+from jax_tda.core.errors import InputError
+
+
+def autocorrelation(rows_NBK: np.ndarray) -> np.ndarray:
+    """(1/N) Σ g gᵀ for each block: float64 [blocks, K, K] of encodings [N, blocks, K]."""
+    rows = np.asarray(rows_NBK, np.float64)
+    return np.einsum("nbk,nbl->bkl", rows, rows, optimize=True) / rows.shape[0]
+
+
+def mix(train_BKK: np.ndarray, query_BKK: np.ndarray | None, weight: float) -> np.ndarray:
+    """λ R_query + (1 − λ) R_train, with λ = `weight`."""
+    if query_BKK is None:
+        return train_BKK
+    return weight * query_BKK + (1.0 - weight) * train_BKK
+
+
+def automatic_weight(train_BKK: np.ndarray, query_BKK: np.ndarray, component: int, queries: int) -> float:
+    """λ such that about `component` task-template directions are down-weighted.
+
+    λ = σ_train[k] / (σ_query[k] + σ_train[k]): eigenvalues pooled over the blocks, sorted descending, at the k-th.
+
+    Args:
+      train_BKK: R_train.
+      query_BKK: R_query.
+      component: k, counted from 1.
+      queries: how many queries R_query was estimated from, for the message.
+
+    Raises:
+      InputError: k exceeds the numerical rank of the pooled R_query, where the rule would degenerate to λ = 1.
+    """
+    train, query = _pooled(train_BKK), _pooled(query_BKK)
+    # The usual numerical rank, of the block-diagonal matrix that pooling amounts to.
+    rank = int(np.sum(query > query[0] * query.size * np.finfo(np.float32).eps)) if query.size and query[0] > 0 else 0
+    if component > rank or component > train.size:
+        raise too_few_queries(component, rank, queries)
+    k = component - 1
+    return float(train[k] / (query[k] + train[k]))
+
+
+def too_few_queries(component: int, rank: int, queries: int) -> InputError:
+    """The refusal of the λ rule, naming both numbers."""
+    return InputError(
+        "the rule for lambda needs more queries",
+        got=f"{queries} queries, whose pooled curvature has rank at most {rank}",
+        expected=f"a rank of at least {component}, the component at which the rule reads the spectra",
+        remedy="fix lambda in the config with the line `mix_curvature.query_weight = 0.9`, or give more queries",
+    )
+
+
+def default_component(dimension: int, fraction: float) -> int:
+    """k for encodings of `dimension` numbers: 1000 of 65,536 in the paper, the same share of fewer here."""
+    return max(1, round(fraction * dimension))
+
+
+def inverse_root(curvature_BKK: np.ndarray, damping: float, names: tuple[str, ...] | None = None) -> np.ndarray:
+    """R^(-1/2) for each block: U diag((max(σ, 0) + damping × mean(σ))^(-1/2)) Uᵀ, float64.
+
+    Args:
+      curvature_BKK: [blocks, K, K], symmetric.
+      damping: in units of the block's mean eigenvalue.
+      names: block names, for messages.
+
+    Raises:
+      InputError: a block is not finite, or singular with damping 0.
+    """
+    roots = np.empty(curvature_BKK.shape, np.float64)
+    for index, block in enumerate(np.asarray(curvature_BKK, np.float64)):
+        name = names[index] if names else index
+        if not np.all(np.isfinite(block)):
+            raise InputError(
+                f"the curvature of block {name} is not finite",
+                got="NaN or infinity",
+                expected="an autocorrelation of finite encodings",
+                remedy="estimate the curvature again; rows that are NaN must be left out of it",
+            )
+        values, vectors = np.linalg.eigh(block)
+        values = np.maximum(values, 0.0)
+        damped = values + damping * values.mean()
+        if damped[0] <= values[-1] * values.size * np.finfo(np.float32).eps * 1e-3:
+            raise InputError(
+                f"the curvature of block {name} is singular",
+                got=f"smallest eigenvalue {damped[0]:.3g}, largest {values[-1]:.3g}, damping {damping}",
+                expected="a positive definite matrix",
+                remedy="raise damping (0.1 is the default), or estimate the curvature from more examples",
+            )
+        roots[index] = (vectors / np.sqrt(damped)) @ vectors.T
+    return roots
+
+
+def check_undamped(damping: float, sample: int, dimension: int) -> None:
+    """Refuses damping 0 for a sample too small to determine R.
+
+    Raises:
+      InputError: damping is negative, or 0 with fewer than 4 examples per block dimension.
+    """
+    if damping < 0 or (damping == 0 and sample < 4 * dimension):
+        raise InputError(
+            "the damping is too small for this sample",
+            got=f"damping {damping} with R from {sample} examples",
+            expected=f"damping > 0, or at least {4 * dimension} examples (4 × block dimension {dimension})",
+            remedy="set `mix_curvature.damping = 0.1`, or raise `estimate_curvature.sample_size`",
+        )
+
+
+def _pooled(curvature_BKK: np.ndarray) -> np.ndarray:
+    values = np.concatenate([np.linalg.eigvalsh(np.asarray(block, np.float64)) for block in curvature_BKK])
+    return np.sort(values)[::-1]

@@ -1,0 +1,92 @@
+"""Where arrays live: a mesh of devices, and the one table that maps the meaning of an axis to a mesh axis."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from jax_tda.core.errors import InputError
+
+DATA, MODEL = "data", "model"
+
+# What an axis means -> the mesh axis that it is split over; None: every device holds it whole.
+RULES: Mapping[str, str | None] = {
+    "batch": DATA,
+    "layer": None,
+    "embed": None,
+    "heads": MODEL,
+    "mlp": MODEL,
+    "vocabulary": MODEL,
+}
+
+
+def make_mesh(
+    data: int = 0, model: int = 1, devices: Sequence[jax.Device] | None = None, axes: tuple[str, str] = (DATA, MODEL)
+) -> Mesh:
+    """A two-dimensional mesh of devices whose axes the compiler may shard over as it sees fit.
+
+    Args:
+      data: the number of groups that examples are divided over; 0 takes all devices that `model` leaves.
+      model: the number of devices that hold one copy of the parameters together.
+      devices: the devices to use, in order; all when None.
+      axes: the names of the two axes.
+
+    Raises:
+      InputError: if data × model is not the number of devices.
+    """
+    found = list(jax.devices() if devices is None else devices)
+    groups = data or len(found) // max(model, 1)
+    if model < 1 or groups < 1 or groups * model != len(found):
+        raise InputError(
+            f"A mesh of data={data} × model={model} does not fit the devices.",
+            got=f"{len(found)} devices",
+            expected="data × model equal to the number of devices (data 0: all that remain)",
+            remedy="change data or model, or set data to 0",
+        )
+    # A plain reshape keeps neighbours in `model`; topology-aware orders refuse some shapes, (32, 8) on v5e-256 among them.
+    return Mesh(np.array(found).reshape(groups, model), axes, axis_types=(AxisType.Auto, AxisType.Auto))
+
+
+def sharding(mesh: Mesh, *meanings: str | None) -> NamedSharding:
+    """The sharding of an array whose axes mean, in order, `meanings` (keys of RULES, None for no meaning)."""
+    return NamedSharding(mesh, PartitionSpec(*(None if name is None else RULES[name] for name in meanings)))
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """The sharding of an array whose first axis counts examples."""
+    return sharding(mesh, "batch")
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """The sharding of an array that every device holds whole."""
+    return sharding(mesh)
+
+
+def shard_batch(mesh: Mesh, tree: Any) -> Any:
+    """Puts host arrays on the mesh, their first axis divided over the data groups.
+
+    Every process passes the same whole batch; each device takes only its own rows.
+
+    Args:
+      tree: arrays [B, ...], B the same multiple of the number of data groups in all of them.
+
+    Raises:
+      InputError: if B is not such a multiple.
+    """
+    groups = mesh.shape[DATA]
+    placement = batch_sharding(mesh)
+
+    def place(leaf: Any) -> jax.Array:
+        array = np.asarray(leaf)
+        if array.ndim == 0 or array.shape[0] % groups:
+            raise InputError(
+                "A batch cannot be divided evenly over the mesh.",
+                got=f"an array of shape {array.shape}",
+                expected=f"a first axis that is a multiple of {groups} data groups",
+                remedy=f"choose a batch size divisible by {groups}, or a mesh with fewer data groups",
+            )
+        return jax.make_array_from_callback(array.shape, placement, lambda index: array[index])
+
+    return jax.tree.map(place, tree)

@@ -1,0 +1,61 @@
+"""Long work says how far it is: one line with rate and time left, rewritten on a terminal, sparse in a log."""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TextIO, TypeVar
+
+Item = TypeVar("Item")
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds + 0.5), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:d}:{minutes:02d}:{rest:02d}" if hours else f"{minutes:d}:{rest:02d}"
+
+
+class Progress:
+    """Counts finished units of work and prints rate and time left.
+
+    Args:
+      label: what is being done.
+      total: how many units there are.
+      unit: the plural noun of one unit.
+      done: units that an earlier run finished; they count as done but not for the rate.
+      stream: where to print; standard error when None.
+    """
+
+    def __init__(self, label: str, total: int, unit: str, done: int = 0, stream: TextIO | None = None):
+        self.label, self.total, self.unit = label, total, unit
+        self.done, self._earlier = done, done
+        self._stream = stream or sys.stderr
+        self._terminal = self._stream.isatty()
+        self._start = time.monotonic()
+        self._printed = 0.0
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        """Adds finished units and prints at most five times a second on a terminal, every ten seconds in a log."""
+        self.done += count
+        now = time.monotonic()
+        if now - self._printed >= (0.2 if self._terminal else 10.0) or self.done >= self.total:
+            self._printed = now
+            self._print(now - self._start, note)
+
+    def _print(self, elapsed: float, note: str) -> None:
+        rate = (self.done - self._earlier) / max(elapsed, 1e-9)
+        left = (self.total - self.done) / rate if rate > 0 else float("inf")
+        eta = _clock(left) if left != float("inf") else "?"
+        line = f"{self.label}: {self.done:,}/{self.total:,} {self.unit}  {rate:,.1f}/s  ETA {eta}  {note}".rstrip()
+        if self._terminal:
+            end = "\n" if self.done >= self.total else ""
+            print(f"\r\x1b[2K{line}", end=end, file=self._stream, flush=True)
+        else:
+            print(line, file=self._stream, flush=True)
+
+
+def track(items: Iterable[Item], label: str, total: int, unit: str) -> Iterator[Item]:
+    """Yields the items and advances a progress line by one after each."""
+    progress = Progress(label, total, unit)
+    for item in items:
+        yield item
+        progress.advance()

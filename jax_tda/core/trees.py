@@ -1,0 +1,30 @@
+"""Parameter trees by name: '/'-joined paths to leaves and back."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+
+
+def path_of(keys: tuple[Any, ...]) -> str:
+    """The '/'-joined spelling of a JAX key path, whatever kinds of containers it goes through."""
+    return "/".join(str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key)))) for key in keys)
+
+
+def flatten(tree: Any) -> dict[str, Any]:
+    """Leaves by '/'-joined path; a single outer `params` collection is looked through."""
+    if isinstance(tree, Mapping) and set(tree) == {"params"}:
+        tree = tree["params"]
+    return {path_of(keys): leaf for keys, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]}
+
+
+def unflatten(leaves: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested dictionaries from '/'-joined paths."""
+    tree: dict[str, Any] = {}
+    for path, leaf in leaves.items():
+        *parents, name = path.split("/")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[name] = leaf
+    return tree

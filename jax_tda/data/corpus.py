@@ -1,0 +1,103 @@
+"""The tokenized corpus: an artifact of examples with stable ids, read by row or by id.
+
+Files: `tokens` [examples, context], `spans` [examples, 2] (length, first position whose loss counts), `records.jsonl`
+(id, document, text and every further field, one line per row) and the vocabulary.
+"""
+
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from jax_tda.artifacts.artifact import Reader, open_artifact
+from jax_tda.data import vocabulary as vocabularies
+
+KIND = "corpus"
+
+
+class Corpus:
+    """A finished corpus artifact: passages or queries."""
+
+    def __init__(self, reader: Reader):
+        self.reader = reader
+        facts = reader.manifest.facts
+        self.count: int = facts["examples"]
+        self.context: int = facts["context"]
+        self.longest: int = facts["longest"]
+        self._tokens = reader.array("tokens")
+        self._spans = reader.array("spans")
+
+    @functools.cached_property
+    def vocabulary(self) -> vocabularies.Vocabulary:
+        """The vocabulary that made the tokens."""
+        return read_vocabulary(self.reader)
+
+    @functools.cached_property
+    def records(self) -> list[dict[str, Any]]:
+        """Every row's record: id, document, text and further fields."""
+        return list(self.reader.read_lines("records.jsonl"))
+
+    @functools.cached_property
+    def ids(self) -> list[str]:
+        """Example ids by row."""
+        return [record["id"] for record in self.records]
+
+    @functools.cached_property
+    def _rows(self) -> dict[str, int]:
+        return {name: row for row, name in enumerate(self.ids)}
+
+    @functools.cached_property
+    def spans(self) -> np.ndarray:
+        """int32 [examples, 2]: length, and first position whose loss counts."""
+        return self._spans.read(0, self.count)
+
+    def row_of(self, example_id: str) -> int | None:
+        """The row of an id, or None."""
+        return self._rows.get(example_id)
+
+    def examples(self, rows: np.ndarray, length: int, size: int, loss: str = "target") -> dict[str, np.ndarray]:
+        """A batch of the given rows.
+
+        Args:
+          rows: row numbers, at most `size`.
+          length: T; no row may be longer.
+          size: B; places beyond `rows` are padding of weight 0.
+          loss: `target` counts each example's own span (all of a passage, the target of a query), `all` every token
+            after the first.
+
+        Returns:
+          `tokens` int32 [B, T] and `loss_weights` float32 [B, T].
+        """
+        tokens = np.zeros((size, length), np.int32)
+        stored = self._tokens.read_rows(rows)[:, :length] if len(rows) else np.zeros((0, length), np.int32)
+        tokens[: len(rows), : stored.shape[1]] = stored
+        ends = np.zeros(size, np.int64)
+        starts = np.ones(size, np.int64)
+        ends[: len(rows)] = self.spans[rows, 0]
+        if loss == "target":
+            starts[: len(rows)] = self.spans[rows, 1]
+        position = np.arange(length)
+        weights = (position >= starts[:, None]) & (position < ends[:, None])
+        return {"tokens": np.where(position < ends[:, None], tokens, 0), "loss_weights": weights.astype(np.float32)}
+
+
+def open_corpus(path: str) -> Corpus:
+    """Opens a finished corpus artifact.
+
+    Raises:
+      InputError: it is missing, unfinished or damaged.
+    """
+    return Corpus(open_artifact(path, KIND))
+
+
+def vocabulary_files(reader: Reader) -> Iterator[tuple[str, bytes]]:
+    """The files of the vocabulary that lies in an artifact."""
+    for name in reader.manifest.files:
+        if name.startswith("vocabulary/"):
+            yield name.removeprefix("vocabulary/"), reader.read_bytes(name)
+
+
+def read_vocabulary(reader: Reader) -> vocabularies.Vocabulary:
+    """The vocabulary that lies in an artifact (vocabulary, corpus or checkpoint)."""
+    return vocabularies.load(dict(vocabulary_files(reader)))

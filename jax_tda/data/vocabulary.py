@@ -1,0 +1,221 @@
+"""Text to token ids and back without TensorFlow: SentencePiece models and plain bytes, with seqio's own ids."""
+
+import abc
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import sentencepiece
+
+from jax_tda.core.errors import InputError
+
+_MODEL_FILE = "sentencepiece.model"
+_BYTES_FILE = "bytes.json"
+# The SentencePiece trainer silently drops a longer line, so training text is cut before that, in characters.
+_LINE_CHARACTERS = 2_000
+
+
+class Vocabulary(abc.ABC):
+    """What turns text into token ids; id 0 is padding in every vocabulary."""
+
+    kind: str
+    size: int
+    beginning_id: int
+    end_id: int
+    pad_id = 0
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of the text's pieces, without beginning or end ids."""
+        return self.encode_with_offsets(text)[0]
+
+    @abc.abstractmethod
+    def encode_with_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """The ids of the text's pieces, and for each the characters of `text` that it spells, as (start, stop).
+
+        Where several pieces spell one character in bytes, they all start at it and only the last has a width.
+        """
+
+    @abc.abstractmethod
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of the ids; padding, beginning and end ids have none."""
+
+    @abc.abstractmethod
+    def files(self) -> dict[str, bytes]:
+        """Name and content of what must be stored so that `load` gives this vocabulary again."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the stored files, in hexadecimal."""
+        total = hashlib.sha256()
+        for name, content in sorted(self.files().items()):
+            total.update(f"{name}\0{len(content)}\0".encode())
+            total.update(content)
+        return total.hexdigest()
+
+
+class SentencePieceVocabulary(Vocabulary):
+    """A SentencePiece model.
+
+    A model without a beginning id starts every example with its end id, as GPT-2 does.
+
+    Args:
+      model: the serialized model, the content of a `.model` file.
+
+    Raises:
+      InputError: if the bytes are not a model, or the model has no end id.
+    """
+
+    kind = "sentencepiece"
+
+    def __init__(self, model: bytes):
+        self._model = model
+        try:
+            self._processor = sentencepiece.SentencePieceProcessor()
+            self._processor.load_from_serialized_proto(model)
+            self.size = self._processor.get_piece_size()
+        except (RuntimeError, TypeError) as problem:
+            raise InputError(
+                "the vocabulary is not a SentencePiece model",
+                got=f"{len(model)} bytes ({problem})",
+                expected="the content of a .model file written by SentencePiece",
+                remedy="give the path of the .model file, or train one with jobs.train_vocabulary",
+            ) from problem
+        self.end_id = self._processor.eos_id()
+        if self.end_id < 0:
+            raise InputError(
+                "the SentencePiece model has no end-of-sequence id",
+                got="eos_id = -1",
+                expected="a model with an end-of-sequence id: every passage ends with it",
+                remedy="train the model with --eos_id, or use another",
+            )
+        beginning = self._processor.bos_id()
+        self.beginning_id = beginning if beginning >= 0 else self.end_id
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of the text's pieces, without beginning or end ids."""
+        return self._processor.encode(text)
+
+    def encode_with_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """The ids and their characters; the space that the model itself puts before the text has no width."""
+        mapping = self._processor.encode(text, return_type="offset_mapping")
+        return mapping["ids"], mapping["offsets"]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of the ids; an unknown id reads ' ⁇ '."""
+        return self._processor.decode([int(token) for token in ids])
+
+    def files(self) -> dict[str, bytes]:
+        """The model under the name that SentencePiece gives it."""
+        return {_MODEL_FILE: self._model}
+
+
+class ByteVocabulary(Vocabulary):
+    """UTF-8 bytes, each three above its value, as in ByT5 (arXiv:2105.13626).
+
+    No byte ever becomes the unknown id 2, so it serves as the beginning id that seqio's vocabulary lacks.
+
+    Args:
+      extra_ids: unused ids behind the bytes, for tasks that count them in.
+    """
+
+    kind = "bytes"
+    end_id, beginning_id = 1, 2
+    _first = 3
+
+    def __init__(self, extra_ids: int = 0):
+        self._extra_ids = extra_ids
+        self.size = self._first + 256 + extra_ids
+
+    def encode_with_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """One id for each byte; of a character's bytes only the last has a width."""
+        spans: list[tuple[int, int]] = []
+        for index, character in enumerate(text):
+            spans.extend([(index, index)] * (len(character.encode("utf-8")) - 1))
+            spans.append((index, index + 1))
+        return [byte + self._first for byte in text.encode("utf-8")], spans
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of the ids that are bytes; bytes that form no character are left out, as in seqio."""
+        return bytes(int(i) - self._first for i in ids if 0 <= int(i) - self._first < 256).decode("utf-8", "ignore")
+
+    def files(self) -> dict[str, bytes]:
+        """A small JSON file that says that these are bytes."""
+        return {_BYTES_FILE: json.dumps({"kind": self.kind, "extra_ids": self._extra_ids}).encode()}
+
+
+def load(files: Mapping[str, bytes]) -> Vocabulary:
+    """The vocabulary whose `files()` these are; further files beside them are ignored.
+
+    Raises:
+      InputError: if no file belongs to a vocabulary.
+    """
+    if _MODEL_FILE in files:
+        return SentencePieceVocabulary(files[_MODEL_FILE])
+    if _BYTES_FILE in files:
+        return ByteVocabulary(int(json.loads(files[_BYTES_FILE])["extra_ids"]))
+    raise InputError(
+        "no vocabulary among the files",
+        got=sorted(files) or "no file",
+        expected=f"{_MODEL_FILE} or {_BYTES_FILE}",
+        remedy="give the directory that jobs.train_vocabulary wrote, or a .model file",
+    )
+
+
+def _lines(texts: Iterable[str]) -> Iterator[str]:
+    """The texts in stretches short enough for the trainer, cut behind a space where there is one."""
+    for text in texts:
+        start = 0
+        while len(text) - start > _LINE_CHARACTERS:
+            space = text.rfind(" ", start, start + _LINE_CHARACTERS)
+            stop = space if space > start else start + _LINE_CHARACTERS
+            yield text[start:stop]
+            start = stop
+        yield text[start:]
+
+
+def train_sentencepiece(texts: Iterable[str], size: int) -> bytes:
+    """Trains a byte-pair SentencePiece model, the same bytes for the same texts in the same order.
+
+    Text is left as it is (no Unicode normalisation, every space kept), a character too rare for a piece of its own is
+    spelled in bytes, and digits stand alone: decoding gives back every text but one that holds U+2581, SentencePiece's
+    own sign for a space. Ids: padding 0, end 1, unknown 2, beginning 3.
+
+    Args:
+      texts: the training text, of any length each; read once.
+      size: how many pieces to make. Texts that give fewer make a smaller vocabulary.
+
+    Returns:
+      The serialized model.
+
+    Raises:
+      InputError: if the texts are empty or the size cannot even hold their characters and the 256 bytes.
+    """
+    written = io.BytesIO()
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=_lines(texts),
+            model_writer=written,
+            vocab_size=size,
+            hard_vocab_limit=False,
+            model_type="bpe",
+            byte_fallback=True,
+            split_digits=True,
+            normalization_rule_name="identity",
+            remove_extra_whitespaces=False,
+            max_sentence_length=8 * _LINE_CHARACTERS,
+            num_threads=1,
+            pad_id=0,
+            eos_id=1,
+            unk_id=2,
+            bos_id=3,
+            minloglevel=2,
+        )
+    except RuntimeError as problem:
+        raise InputError(
+            "no SentencePiece vocabulary can be trained",
+            got=f"size {size}: {problem}",
+            expected="texts that are not empty, and a size above 4 special ids + 256 bytes + the texts' characters",
+            remedy="raise the size (2048 suits some thousand sentences), or use the byte vocabulary",
+        ) from problem
+    return written.getvalue()

@@ -1,0 +1,168 @@
+"""Which parameters are encoded, by which path, and into which block.
+
+A block is one p×p matrix of the encoding. Within a block the projected gradients of several parameters are summed;
+across blocks they are concatenated. Layout `groups`: min(8, layers) contiguous layer groups × {attention, mlp}
+(TrackStar, arXiv 2410.17413). Layout `matrices`: every matrix of every layer for itself.
+"""
+
+import dataclasses
+import re
+
+import numpy as np
+
+from jax_tda.core.errors import InputError
+
+LAYOUTS = ("groups", "matrices")
+# The paper attributes to attention and MLP matrices; embeddings, head, norms and biases are left out unless asked for.
+DEFAULT_EXCLUDE = (
+    r"(^|/)(token_|position_)?(embed\w*|wte|wpe)(/|$)",
+    r"(^|/)(head|lm_head|unembed\w*|logits\w*)(/|$)",
+    r"(^|/)\w*norm\w*(/|$)",
+    r"(^|/)ln_?\w*(/|$)",
+    r"/?(bias|scale)$",
+)
+_KINDS = {"attention": re.compile(r"(^|/)\w*att(entio)?n\w*(/|$)", re.I), "mlp": re.compile(r"(^|/)\w*(mlp|ffn|feed_?forward)\w*(/|$)", re.I)}
+_NUMBERED = re.compile(r"(?:^|/)\w*?(\d+)(?=/|$)")
+
+
+@dataclasses.dataclass(frozen=True)
+class Matrix:
+    """One encoded parameter.
+
+    Args:
+      path: '/'-joined parameter path.
+      layers: length of its leading layer axis; 0 when it has none.
+      rows: size of its input side.
+      columns: size of its output side.
+      route: `probe` (activations and output gradients) or `weight` (the weight itself is perturbed).
+      blocks: its block, for each layer.
+    """
+
+    path: str
+    layers: int
+    rows: int
+    columns: int
+    route: str
+    blocks: tuple[str, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The parameter's shape."""
+        return (self.layers, self.rows, self.columns) if self.layers else (self.rows, self.columns)
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Every parameter of the model, accounted for.
+
+    Args:
+      matrices: those that are encoded.
+      excluded: those that are not, by path, with the pattern that excluded them.
+      sizes: the number of elements of every parameter.
+    """
+
+    matrices: tuple[Matrix, ...]
+    excluded: dict[str, str]
+    sizes: dict[str, int]
+
+    @property
+    def blocks(self) -> tuple[str, ...]:
+        """Block names in the order in which encodings store them."""
+        return tuple(sorted({block for matrix in self.matrices for block in matrix.blocks}))
+
+    @property
+    def attributed_share(self) -> float:
+        """The share of the model's parameters that encodings cover."""
+        return sum(self.sizes[m.path] for m in self.matrices) / max(1, sum(self.sizes.values()))
+
+
+def plan(
+    shapes: dict[str, tuple[int, ...]],
+    probed: dict[str, tuple[int, ...]],
+    layout: str,
+    exclude: tuple[str, ...] = DEFAULT_EXCLUDE,
+) -> Plan:
+    """Decides for every parameter how it is encoded, or by which pattern it is left out.
+
+    Args:
+      shapes: every parameter's shape.
+      probed: the (in, out) shape inside its module of each kernel that a probe can see.
+      layout: `groups` or `matrices`.
+      exclude: regular expressions searched in paths.
+
+    Raises:
+      InputError: a parameter is neither encodable nor excluded, or the layout finds no place for it.
+    """
+    if layout not in LAYOUTS:
+        raise InputError("unknown block layout", got=layout, expected=" or ".join(LAYOUTS), remedy="set blocks to one of them")
+    excluded, kept = {}, {}
+    for path, shape in sorted(shapes.items()):
+        pattern = next((p for p in exclude if re.search(p, path)), None)
+        if pattern is not None:
+            excluded[path] = pattern
+        else:
+            kept[path] = _view(path, shape, probed)
+    if not kept:
+        raise InputError(
+            "no parameter is left to encode",
+            got=f"{len(excluded)} parameters, all excluded",
+            expected="at least one matrix",
+            remedy="narrow the patterns in `exclude`",
+        )
+    names = _matrices(kept) if layout == "matrices" else _groups(kept)
+    matrices = tuple(
+        Matrix(path, layers, rows, columns, "probe" if path in probed else "weight", names[path])
+        for path, (layers, rows, columns) in kept.items()
+    )
+    return Plan(matrices, excluded, {path: int(np.prod(shape)) for path, shape in shapes.items()})
+
+
+def _view(path: str, shape: tuple[int, ...], probed: dict[str, tuple[int, ...]]) -> tuple[int, int, int]:
+    """(layers or 0, in, out) of one parameter."""
+    inner = probed.get(path)
+    stacked = len(shape) == 3 and (len(inner) == 2 if inner else _is_stacked(path))
+    if stacked:
+        return shape[0], shape[1], shape[2]
+    if len(shape) == 2:
+        return 0, shape[0], shape[1]
+    raise InputError(
+        f"the parameter {path} is not covered",
+        got=f"shape {shape}, which is no (in, out) matrix, nor a stack of them under a scanned module",
+        expected="every parameter encoded or excluded by name",
+        remedy=f"add a pattern for it to `exclude`, such as {'^' + re.escape(path) + '$'!r}",
+    )
+
+
+def _is_stacked(path: str) -> bool:
+    """Whether a leading axis is taken for layers where no module can be asked: below a part named for layers."""
+    return any(part in ("layers", "blocks", "h") for part in path.split("/"))
+
+
+def _matrices(kept: dict[str, tuple[int, int, int]]) -> dict[str, tuple[str, ...]]:
+    return {
+        path: tuple(f"{path}/{layer:0{len(str(layers - 1))}d}" for layer in range(layers)) if layers else (path,)
+        for path, (layers, _, _) in kept.items()
+    }
+
+
+def _groups(kept: dict[str, tuple[int, int, int]]) -> dict[str, tuple[str, ...]]:
+    places = {}
+    for path, (layers, _, _) in kept.items():
+        kind, found = next(((k, m) for k, p in _KINDS.items() if (m := p.search(path))), (None, None))
+        # A number behind the kind counts matrices (mlp/Dense_0), not layers.
+        numbers = _NUMBERED.findall(path[: found.end()]) if found else []
+        if kind is None or (not layers and not numbers):
+            raise InputError(
+                f"the parameter {path} has no place among the block groups",
+                got="a path that names no layer" if kind else "a path that names neither attention nor MLP",
+                expected="paths such as layers/attention/query/kernel or layers_3/mlp/up/kernel",
+                remedy="set blocks to matrices, or add a pattern for it to `exclude`",
+            )
+        places[path] = (kind, tuple(range(layers)) if layers else (int(numbers[0]),))
+    present = sorted({layer for _, layers in places.values() for layer in layers})
+    groups = np.array_split(np.array(present), min(8, len(present)))
+    width = len(str(present[-1]))
+    name = {
+        int(layer): f"layers_{group[0]:0{width}d}-{group[-1]:0{width}d}" for group in groups for layer in group
+    }
+    return {path: tuple(f"{name[layer]}/{kind}" for layer in layers) for path, (kind, layers) in places.items()}

@@ -1,0 +1,185 @@
+"""Encoder: per-example gradients, corrected by second moments and projected, as the gradient at zero probes."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jax_tda.core import mesh as meshes
+from jax_tda.core import trees
+from jax_tda.core.errors import InputError
+from jax_tda.encoding import blocks as layouts
+from jax_tda.encoding import probe, projection
+from jax_tda.encoding.second_moments import SecondMoments, rank_one
+from jax_tda.models import likelihood
+
+Loss = Callable[[Any, Mapping[str, jax.Array]], jax.Array]
+Encodings = dict[str, jax.Array]
+
+
+class Encoder:
+    """Turns examples into encodings: P₀ (∇_W loss / √V) P₁ᵀ, summed over the matrices of each block.
+
+    The loss of one example is −Σ_t w_t log p(token_t | tokens before it), a sum, so that no example's gradient depends
+    on another's. Source: TrackStar (arXiv 2410.17413), G before R.
+
+    Args:
+      model_or_loss: a linen module that maps tokens [B, T] to logits [B, T, V], or a pure `loss(params, example)` of one
+        example `{"tokens": [T], "loss_weights": [T]}`, whose parameters all take the weight path.
+      params: the parameters, with or without an outer `params` collection.
+      second_moments: from `second_moments_from`; None divides by nothing. V is reduced to rank one.
+      blocks: `groups` or `matrices`.
+      projected_size: p, the side of the projected matrices.
+      seed: root of the projections.
+      exclude: regular expressions; a parameter whose path matches one is left out, by name, in `plan.excluded`.
+      projection_kind: `gaussian`, or `identity` for tests (needs p ≥ both sides of every matrix).
+      epsilon: floor of the rank-one factors of V, relative to each factor's mean.
+      mesh: devices to share examples over; None uses the default device.
+
+    Raises:
+      InputError: a parameter is neither covered nor excluded, or second moments do not fit.
+    """
+
+    def __init__(
+        self,
+        model_or_loss: nn.Module | Loss,
+        params: Any,
+        second_moments: SecondMoments | None = None,
+        blocks: str = "groups",
+        projected_size: int = 32,
+        seed: int = 0,
+        *,
+        exclude: tuple[str, ...] = layouts.DEFAULT_EXCLUDE,
+        projection_kind: str = "gaussian",
+        epsilon: float = 1e-10,
+        mesh: jax.sharding.Mesh | None = None,
+    ):
+        self._leaves = trees.flatten(params)
+        self._model = model_or_loss if isinstance(model_or_loss, nn.Module) else None
+        self._loss = model_or_loss if self._model is None else None
+        shapes = {path: tuple(leaf.shape) for path, leaf in self._leaves.items()}
+        self.plan = layouts.plan(shapes, self._visible(), blocks, exclude)
+        self.projected_size, self.seed = projected_size, seed
+        self._kind, self._epsilon, self._mesh = projection_kind, epsilon, mesh
+        self._check_projection()
+        self.reduced: dict[str, float] = {}
+        self.fingerprints: dict[str, str] = {}
+        self._sides = {matrix.path: self._side_factors(matrix, second_moments) for matrix in self.plan.matrices}
+        self._encode = jax.jit(jax.vmap(self._encode_one, in_axes=(None, None, 0, 0)))
+        if mesh is not None:
+            self._leaves, self._sides = jax.device_put((self._leaves, self._sides), meshes.replicated(mesh))
+
+    def encode(self, examples: Mapping[str, Any]) -> Encodings:
+        """Encodes a batch.
+
+        Args:
+          examples: `tokens` int [B, T] and `loss_weights` float [B, T]; position 0 has no loss.
+
+        Returns:
+          float32 [B, p, p] for each block.
+
+        Raises:
+          InputError: the arrays do not fit each other or the vocabulary.
+        """
+        tokens, weights = _checked(examples)
+        count = tokens.shape[0]
+        if self._mesh is not None:
+            # Rows of weight 0 fill the last places, so that every device has the same number of examples.
+            spare = -count % self._mesh.devices.size
+            tokens, weights = (np.pad(a, ((0, spare), (0, 0))) for a in (tokens, weights))
+            tokens, weights = jax.device_put((tokens, weights), meshes.batch_sharding(self._mesh))
+        encoded = self._encode(self._leaves, self._sides, jnp.asarray(tokens), jnp.asarray(weights))
+        return {block: value[:count] for block, value in encoded.items()}
+
+    def projections(self, parameter_path: str) -> tuple[jax.Array, jax.Array]:
+        """P₀ [p, in] and P₁ [p, out] of one parameter; scanned layers lead with a layer axis.
+
+        Raises:
+          InputError: the parameter is not encoded.
+        """
+        found = next((m for m in self.plan.matrices if m.path == parameter_path.removeprefix("params/")), None)
+        if found is None:
+            raise InputError(
+                f"there is no projection for {parameter_path}",
+                got=f"excluded by {self.plan.excluded.get(parameter_path, 'no pattern: no such parameter')}",
+                expected=f"one of {', '.join(m.path for m in self.plan.matrices[:8])}",
+                remedy="name an encoded parameter, or narrow the patterns in `exclude`",
+            )
+        return self._projections(found)
+
+    def _projections(self, matrix: layouts.Matrix) -> tuple[jax.Array, jax.Array]:
+        def side(name: str, size: int) -> jax.Array:
+            p = self.projected_size
+            return projection.matrix(self._kind, self.seed, matrix.path, name, matrix.layers, p, size)
+
+        return side("left", matrix.rows), side("right", matrix.columns)
+
+    def _side_factors(self, matrix: layouts.Matrix, moments: SecondMoments | None) -> tuple[jax.Array, jax.Array]:
+        """L = P₀/√r and R = P₁/√c of one parameter."""
+        left, right = self._projections(matrix)
+        self.fingerprints[matrix.path] = projection.fingerprint(left, right)
+        if moments is None:
+            return left, right
+        factors = rank_one(moments.full(matrix.path, matrix.shape), matrix.path, self._epsilon)
+        if factors.residual > 1e-5:
+            self.reduced[matrix.path] = factors.residual
+
+        def scaled(side: jax.Array, scale: np.ndarray) -> jax.Array:
+            return side * jnp.asarray(scale[..., None, :], jnp.float32)
+
+        return scaled(left, factors.row_scale), scaled(right, factors.column_scale)
+
+    def _visible(self) -> dict[str, tuple[int, ...]]:
+        if self._model is None:
+            return {}
+        example = jax.ShapeDtypeStruct((1, 2), jnp.int32)
+        return probe.visible_kernels(self._model, trees.unflatten(self._leaves), example)
+
+    def _encode_one(self, leaves: Any, sides: Any, tokens: jax.Array, weights: jax.Array) -> Encodings:
+        zero = jnp.zeros((self.projected_size, self.projected_size), jnp.float32)
+        return jax.grad(lambda probes: self._example_loss(probes, leaves, sides, tokens, weights))(
+            {block: zero for block in self.plan.blocks}
+        )
+
+    def _example_loss(self, probes: Any, leaves: Any, sides: Any, tokens: jax.Array, weights: jax.Array) -> jax.Array:
+        held = dict(leaves)
+        for matrix in self.plan.matrices:
+            left, right = sides[matrix.path]
+            # Matrices of one block share its probe, and autodiff sums what reaches it.
+            own = jnp.stack([probes[b] for b in matrix.blocks]) if matrix.layers else probes[matrix.blocks[0]]
+            if matrix.route == "weight":
+                held[matrix.path] = probe.perturb(leaves[matrix.path], own, left, right)
+            else:
+                parent = matrix.path.rpartition("/")[0]
+                held |= {f"{parent}/{probe.PROBE}": own, f"{parent}/{probe.LEFT}": left, f"{parent}/{probe.RIGHT}": right}
+        params = trees.unflatten(held)
+        if self._loss is not None:
+            return self._loss(params, {"tokens": tokens, "loss_weights": weights})
+        assert self._model is not None
+        logits = probe.apply(self._model, params, tokens[None])[0]
+        return likelihood.loss(logits, tokens, weights)
+
+    def _check_projection(self) -> None:
+        largest = max(max(m.rows, m.columns) for m in self.plan.matrices)
+        if self._kind not in projection.KINDS or (self._kind == "identity" and self.projected_size < largest):
+            raise InputError(
+                "the projection does not fit",
+                got=f"{self._kind}, p = {self.projected_size}, for matrices with sides up to {largest}",
+                expected=f"{' or '.join(projection.KINDS)}; identity needs p ≥ {largest}",
+                remedy="use gaussian, or raise projected_size",
+            )
+
+
+def _checked(examples: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    tokens, weights = np.asarray(examples["tokens"]), np.asarray(examples["loss_weights"])
+    if tokens.ndim != 2 or tokens.shape != weights.shape or not np.issubdtype(tokens.dtype, np.integer):
+        raise InputError(
+            "examples have the wrong form",
+            got=f"tokens {tokens.dtype} {tokens.shape}, loss_weights {weights.dtype} {weights.shape}",
+            expected="tokens int [B, T] and loss_weights float [B, T]",
+            remedy="pad every example of a batch to one length, with weight 0 on the padding",
+        )
+    return tokens.astype(np.int32), weights.astype(np.float32)

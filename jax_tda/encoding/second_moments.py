@@ -1,0 +1,196 @@
+"""The optimizer's second moments V: found in an optax state, rebuilt by optax's own rules, reduced to rank one.
+
+Encodings divide a gradient by √V. When V is rank one over (in, out), the division folds into activations and output
+gradients; `rank_one` makes that form of any V and says how much it lost.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+
+from jax_tda.core import trees
+from jax_tda.core.errors import InputError
+
+Leaf = Any
+
+
+@dataclasses.dataclass(frozen=True)
+class _Adam:
+    nu: Leaf
+
+
+@dataclasses.dataclass(frozen=True)
+class _Factored:
+    v_row: Leaf
+    v_col: Leaf
+    v: Leaf
+
+
+@dataclasses.dataclass(frozen=True)
+class SecondMoments:
+    """Second moments by parameter path.
+
+    Args:
+      leaves: what the state holds for each parameter.
+      bias_correction: 1 − b2^count for Adam, by which nu is divided; 1 for Adafactor, whose decay corrects itself.
+      epsilon: the optimizer's own ε, added to √V̂ where a step is taken (Adam); 0 for Adafactor.
+      source: `adam` or `adafactor`, for the manifest.
+    """
+
+    leaves: dict[str, _Adam | _Factored]
+    bias_correction: float
+    epsilon: float
+    source: str
+
+    def full(self, path: str, shape: tuple[int, ...]) -> np.ndarray:
+        """V̂ of one parameter, element-wise.
+
+        Adam: nu / (1 − b2^count). Adafactor: v where the state is not factored, else the outer product
+        v_row ⊗ v_col / mean(v_row) over the two largest dimensions, as `optax.scale_by_factored_rms` divides.
+
+        Args:
+          path: '/'-joined parameter path.
+          shape: the parameter's shape, which decides what optax factored.
+
+        Returns:
+          float64 array of `shape`.
+
+        Raises:
+          InputError: the state has nothing for this parameter, or something of another shape.
+        """
+        leaf = self.leaves.get(path)
+        if leaf is None:
+            raise InputError(
+                f"the optimizer state has no second moments for {path}",
+                got=f"moments for {len(self.leaves)} parameters, such as {', '.join(sorted(self.leaves)[:3])}",
+                expected="moments for every parameter that is encoded",
+                remedy="give the state of the optimizer that trained this model, or exclude the parameter by name",
+            )
+        if isinstance(leaf, _Adam):
+            value = np.asarray(leaf.nu, np.float64) / self.bias_correction
+        else:
+            value = _unfactor(leaf, shape)
+        if value.shape != tuple(shape):
+            raise InputError(
+                f"the second moments of {path} do not fit the parameter",
+                got=f"shape {value.shape}",
+                expected=f"shape {tuple(shape)}",
+                remedy="give the optimizer state that belongs to this checkpoint",
+            )
+        return value
+
+
+def _unfactor(leaf: _Factored, shape: tuple[int, ...]) -> np.ndarray:
+    v = np.asarray(leaf.v, np.float64)
+    if v.shape == tuple(shape) and (v.size > 1 or np.asarray(leaf.v_row).size <= 1):
+        return v
+    # optax sorts axes by size: v_row is the mean over the largest (d0), v_col over the second largest (d1).
+    order = np.argsort(shape)
+    if len(shape) < 2:
+        return v
+    d1, d0 = int(order[-2]), int(order[-1])
+    v_row, v_col = np.asarray(leaf.v_row, np.float64), np.asarray(leaf.v_col, np.float64)
+    if v_row.shape != tuple(np.delete(shape, d0)) or v_col.shape != tuple(np.delete(shape, d1)):
+        return v_row
+    axis = d1 - 1 if d1 > d0 else d1
+    return np.expand_dims(v_row / v_row.mean(axis=axis, keepdims=True), d0) * np.expand_dims(v_col, d1)
+
+
+def _fields(node: Any) -> dict[str, Any]:
+    if isinstance(node, dict):
+        return node
+    if hasattr(node, "_fields"):
+        return {name: getattr(node, name) for name in node._fields}
+    if dataclasses.is_dataclass(node) and not isinstance(node, type):
+        return {field.name: getattr(node, field.name) for field in dataclasses.fields(node)}
+    return {}
+
+
+def _states(node: Any) -> list[dict[str, Any]]:
+    """Every Adam or factored state in a nest of chains, wrappers and restored dictionaries."""
+    fields = _fields(node)
+    if {"count", "nu"} <= set(fields) or {"count", "v_row", "v_col", "v"} <= set(fields):
+        return [fields]
+    children = list(fields.values()) if fields else list(node) if isinstance(node, (list, tuple)) else []
+    return [found for child in children for found in _states(child)]
+
+
+def second_moments_from(optax_state: Any, *, b2: float = 0.999, epsilon: float = 1e-8) -> SecondMoments:
+    """Finds the second moments in an optax state, through chains, masks, multi_transform and MultiSteps.
+
+    Args:
+      optax_state: the state, or what orbax restores of it without a target.
+      b2: Adam's decay of second moments; the state does not hold it and bias correction needs it.
+      epsilon: Adam's ε. Ignored for Adafactor, whose ε is already inside V.
+
+    Raises:
+      InputError: there are no second moments in it, or those of two optimizers at once.
+    """
+    states = _states(optax_state)
+    adam = [state for state in states if "nu" in state]
+    factored = [state for state in states if "nu" not in state]
+    if not states or (adam and factored):
+        raise InputError(
+            "second moments could not be read from the optimizer state",
+            got="Adam's and Adafactor's states side by side" if states else f"a {type(optax_state).__name__} without any",
+            expected="the state of optax Adam(W) (`nu`) or Adafactor (`v_row`, `v_col`, `v`)",
+            remedy="give the state of the optimizer that trained the model, or encode without second moments",
+        )
+    leaves: dict[str, _Adam | _Factored] = {}
+    for state in adam:
+        leaves |= {path: _Adam(nu) for path, nu in trees.flatten(state["nu"]).items()}
+    for state in factored:
+        parts = [trees.flatten(state[name]) for name in ("v_row", "v_col", "v")]
+        leaves |= {path: _Factored(*(part[path] for part in parts)) for path in parts[0]}
+    if not adam:
+        return SecondMoments(leaves, 1.0, 0.0, "adafactor")
+    count = int(np.max(jax.device_get(adam[0]["count"])))
+    if count == 0:
+        raise InputError(
+            "the optimizer state has seen no step",
+            got="count 0, so that every second moment is 0",
+            expected="the state after training",
+            remedy="give the state of a trained checkpoint, or encode without second moments",
+        )
+    return SecondMoments(leaves, 1.0 - b2**count, epsilon, "adam")
+
+
+@dataclasses.dataclass(frozen=True)
+class RankOne:
+    """V ≈ r_i c_j / mean(V) per layer, as the factors of 1/√V.
+
+    Args:
+      row_scale: [..., in], √mean(V) / √(r + ε mean(r)).
+      column_scale: [..., out], 1 / √(c + ε mean(c)).
+      residual: ‖V − r cᵀ/mean(V)‖ / ‖V‖, the largest over the layers; about 1e-7 where V was rank one already.
+    """
+
+    row_scale: np.ndarray
+    column_scale: np.ndarray
+    residual: float
+
+
+def rank_one(values: np.ndarray, path: str, epsilon: float) -> RankOne:
+    """Reduces V [..., in, out] to rank one by its row and column means.
+
+    Exact where V is an outer product. ε is relative to the mean of each factor and enters before the root, so that a
+    row or column that training never touched is not divided by zero and 1/√V stays rank one.
+
+    Raises:
+      InputError: V of a layer is zero or not finite everywhere.
+    """
+    mean = values.mean(axis=(-2, -1))
+    if not np.all(np.isfinite(mean) & (mean > 0)):
+        raise InputError(
+            f"the second moments of {path} cannot correct anything",
+            got="values that are all zero or not finite",
+            expected="positive second moments",
+            remedy="exclude the parameter by name, or encode without second moments",
+        )
+    row, column = values.mean(axis=-1), values.mean(axis=-2)
+    lost = values - row[..., :, None] * column[..., None, :] / mean[..., None, None]
+    residual = np.linalg.norm(lost, axis=(-2, -1)) / np.linalg.norm(values, axis=(-2, -1))
+    floor = epsilon * mean[..., None]
+    return RankOne(np.sqrt(mean[..., None] / (row + floor)), 1.0 / np.sqrt(column + floor), float(np.max(residual)))

@@ -1,0 +1,192 @@
+"""From one number per method, metric and query to the report: means with intervals, paired differences, and a table."""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from jax_tda.core.errors import InputError
+from jax_tda.evaluation.bootstrap import BootstrapConfig, mean_interval, paired
+
+# {method: {metric: {query id: value, or None where the metric does not apply}}}
+PerQuery = Mapping[str, Mapping[str, Mapping[str, float | None]]]
+
+RETRIEVAL = ("mrr", "recall_at_10", "precision_at_10")
+JUDGED = (*RETRIEVAL, "tail_patch")
+WEAK = tuple(f"{metric}_weak" for metric in RETRIEVAL)
+
+# From the emptiest control to the ground truth; every gradient method adds one thing to the one before it.
+METHODS = {
+    "random": "random",
+    "bm25_prompt": "BM25 (prompt)",
+    "bm25": "BM25 (prompt + target)",
+    "grad_dot": "gradient dot",
+    "grad_cosine": "gradient cosine",
+    "second_moments": "  + second moments",
+    "r_train": "  + R of train",
+    "trackstar": "TrackStar",
+    "gold": "gold",
+}
+METRICS = {
+    "mrr": "MRR",
+    "recall_at_10": "recall@10",
+    "precision_at_10": "precision@10",
+    "tail_patch": "tail-patch (pp)",
+}
+PAIRS = (("trackstar", "grad_cosine"), ("trackstar", "bm25"))
+
+
+def in_order(methods: Collection[str]) -> list[str]:
+    """The methods as they stand in every table: random first, gold last, unknown names just before gold."""
+    known = list(METHODS)
+    return sorted(methods, key=lambda name: (known.index(name) if name in METHODS else len(known) - 1.5, name))
+
+
+def report(
+    per_query: PerQuery,
+    answered_exactly: Collection[str],
+    settings: Mapping[str, Any],
+    seed: int,
+    config: BootstrapConfig = BootstrapConfig(),
+    pairs: Sequence[tuple[str, str]] = PAIRS,
+) -> dict[str, Any]:
+    """The report of a run, ready for JSON.
+
+    `METRIC` is over the queries answered exactly, `METRIC_all` over all, `METRIC_weak` over the queries answered
+    exactly with gold and weak passages both correct. Every one is `{"mean", "low", "high", "n"}`, null where n is 0.
+
+    Args:
+      per_query: one table per metric of `JUDGED` and `WEAK`; a metric that was not judged may be absent. Values are for
+        every query, whether answered exactly or not.
+      answered_exactly: ids of the queries whose target the model produces greedily.
+      settings: further entries of the report (exact_match, lambda, damping, tail_patch, seconds, …).
+      seed: root seed of the bootstrap.
+      pairs: methods (a, b) whose difference a - b is reported; a pair with a method that was not judged is left out.
+
+    Raises:
+      InputError: an unknown metric, or a setting that JSON cannot hold.
+    """
+    _check(per_query, settings)
+    exactly = frozenset(answered_exactly)
+    methods = {
+        method: {
+            name: mean_interval(table.values(), seed, config).as_dict()
+            for name, table in _tables(per_query[method], exactly).items()
+        }
+        for method in in_order(per_query)
+    }
+    differences = {}
+    for left, right in pairs:
+        if left in per_query and right in per_query:
+            a, b = _tables(per_query[left], exactly), _tables(per_query[right], exactly)
+            differences[f"{left}-{right}"] = {name: paired(a[name], b[name], seed, config).as_dict() for name in a}
+    return {"methods": methods, "paired": differences, "queries": _counts(per_query, exactly), **settings}
+
+
+def _tables(tables: Mapping[str, Mapping[str, float | None]], exactly: Collection[str]) -> dict[str, dict]:
+    chosen: dict[str, dict] = {}
+    for metric in JUDGED:
+        chosen[metric] = _only(tables.get(metric, {}), exactly)
+    for metric in JUDGED:
+        chosen[f"{metric}_all"] = dict(tables.get(metric, {}))
+    for metric in WEAK:
+        chosen[metric] = _only(tables.get(metric, {}), exactly)
+    return chosen
+
+
+def _only(table: Mapping[str, float | None], exactly: Collection[str]) -> dict[str, float | None]:
+    return {query_id: value for query_id, value in table.items() if query_id in exactly}
+
+
+def _counts(per_query: PerQuery, exactly: Collection[str]) -> dict[str, int]:
+    """How many queries were judged, answered exactly, and had no gold; the last have no retrieval metric."""
+    judged = {query_id for tables in per_query.values() for table in tables.values() for query_id in table}
+    reciprocal = [tables["mrr"] for tables in per_query.values() if "mrr" in tables]
+    with_gold = {query_id for table in reciprocal for query_id, value in table.items() if value is not None}
+    without = {query_id for table in reciprocal for query_id in table} - with_gold
+    return {"total": len(judged), "answered_exactly": len(judged & set(exactly)), "without_gold": len(without)}
+
+
+def _check(per_query: PerQuery, settings: Mapping[str, Any]) -> None:
+    known = {*JUDGED, *WEAK}
+    for method, tables in per_query.items():
+        if unknown := sorted(set(tables) - known):
+            raise InputError(
+                f"The ranking {method!r} was judged by a metric that no report has.",
+                got=", ".join(unknown),
+                expected=", ".join((*JUDGED, *WEAK)),
+                remedy="Name the per-query tables by these metrics.",
+            )
+    if taken := sorted({"methods", "paired", "queries"} & set(settings)):
+        raise InputError(
+            "A setting bears the name of a part of the report.",
+            got=", ".join(taken),
+            expected="names other than methods, paired and queries",
+            remedy="Rename the setting.",
+        )
+    try:
+        json.dumps(settings, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            "A setting of the report does not fit into JSON.",
+            got=str(error),
+            expected="strings, finite numbers, booleans, null, lists and objects of these",
+            remedy="Give null where a number does not exist.",
+        ) from error
+
+
+def table(report: Mapping[str, Any]) -> str:
+    """The report as plain text: methods by metrics, paired differences, and what the figures were taken with."""
+    header = ["method", *METRICS.values()]
+    rows = [
+        [METHODS.get(method, method), *(_cell(report["methods"][method][metric], metric) for metric in METRICS)]
+        for method in in_order(report["methods"])
+    ]
+    lines = _aligned([header, *rows])
+    if report["paired"]:
+        rows = [
+            [pair.replace("-", " - "), *(_cell(intervals[metric], metric, signed=True) for metric in METRICS)]
+            for pair, intervals in report["paired"].items()
+        ]
+        lines += ["", *_aligned([["paired difference, same queries", *METRICS.values()], *rows])]
+    return "\n".join([*lines, "", *_notes(report)])
+
+
+def _cell(interval: Mapping[str, Any], metric: str, signed: bool = False) -> str:
+    if not interval["n"]:
+        return "-"
+    form = "+.2f" if metric == "tail_patch" else "+.3f" if signed else ".3f"
+    return f"{interval['mean']:{form}} [{interval['low']:{form}}, {interval['high']:{form}}]"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return [lines[0], "-" * max(map(len, lines)), *lines[1:]]
+
+
+def _notes(report: Mapping[str, Any]) -> list[str]:
+    queries = report["queries"]
+    notes = [
+        f"{queries['answered_exactly']:,} of {queries['total']:,} queries answered exactly: the table is over these; "
+        f"{queries['without_gold']:,} without gold have no retrieval metric.",
+        "95 % bootstrap intervals over queries; n: " + ", ".join(_samples(report)) + ".",
+    ]
+    if report.get("exact_match") is not None:
+        notes.append(f"exact match {report['exact_match']:.3f}")
+    if report.get("lambda") is not None:
+        component = report.get("lambda_component")
+        origin = "fixed" if component is None else f"component {component}"
+        notes.append(f"lambda {report['lambda']:.4f} ({origin}), damping {report.get('damping')}")
+    if report.get("tail_patch"):
+        notes.append("tail-patch: " + ", ".join(f"{name} {value}" for name, value in report["tail_patch"].items()))
+    return notes
+
+
+def _samples(report: Mapping[str, Any]) -> list[str]:
+    """The number of queries behind each column: one number, or a span where the methods differ."""
+    samples = []
+    for metric, label in METRICS.items():
+        counts = sorted({intervals[metric]["n"] for intervals in report["methods"].values()})
+        span = "" if not counts else f" {counts[0]:,}" if len(counts) == 1 else f" {counts[0]:,} to {counts[-1]:,}"
+        samples.append(label.removesuffix(" (pp)") + span)
+    return samples

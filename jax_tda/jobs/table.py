@@ -1,0 +1,32 @@
+"""Every name a config may speak of: the jobs, and the parts that a job's config is made of."""
+
+import importlib
+from collections.abc import Mapping
+
+JOBS: Mapping[str, str] = {
+    "check_road": "jax_tda.jobs.check_road:CheckRoadConfig",
+    "train_vocabulary": "jax_tda.data.train_vocabulary:TrainVocabularyConfig",
+    "tokenize": "jax_tda.data.tokenize:TokenizeConfig",
+    "pretrain": "jax_tda.training.run:PretrainConfig",
+    "encode": "jax_tda.encoding.run:EncodeConfig",
+    "estimate_curvature": "jax_tda.attribution.estimate:EstimateCurvatureConfig",
+    "mix_curvature": "jax_tda.attribution.mix:MixCurvatureConfig",
+    "score": "jax_tda.attribution.run:ScoreConfig",
+    "rank_baseline": "jax_tda.baselines.run:RankBaselineConfig",
+    "evaluate": "jax_tda.evaluation.run:EvaluateConfig",
+    "show": "jax_tda.viewer.run:ShowConfig",
+}
+
+PARTS: Mapping[str, str] = {
+    "decoder": "jax_tda.models.decoder:DecoderConfig",
+    "optimizer": "jax_tda.training.optimizers:OptimizerConfig",
+    "bm25": "jax_tda.baselines.lexical:LexicalConfig",
+    "bootstrap": "jax_tda.evaluation.bootstrap:BootstrapConfig",
+}
+
+
+def load(target: str) -> type:
+    """The class that "module:Class" names; imported only now, so that a job loads what its config speaks of."""
+    module, name = target.split(":")
+    loaded: type = getattr(importlib.import_module(module), name)
+    return loaded

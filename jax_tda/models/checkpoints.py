@@ -1,0 +1,155 @@
+"""Trees of arrays on disk in Orbax's form, local or gs://: written atomically, read back onto any devices.
+
+A training checkpoint holds {"params", "opt_state", "step"}; foreign readers see plain nested keys, and reading back gives
+the very types (Optax's named tuples) of the tree it is read like.
+"""
+
+import re
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from etils import epath
+from jax.sharding import Sharding, SingleDeviceSharding
+
+from jax_tda.core import trees
+from jax_tda.core.errors import InputError
+from jax_tda.models.interface import Params
+
+_STEP = re.compile(r"step_(\d{9})")
+
+
+def save(directory: str, state: Any) -> None:
+    """Writes a tree of arrays; a directory that is being written has another name until it is complete.
+
+    Args:
+      directory: the checkpoint's own directory, which must not exist.
+      state: any tree of arrays, for instance {"params", "opt_state", "step"}.
+
+    Raises:
+      InputError: if the directory exists.
+    """
+    path = epath.Path(directory)
+    if path.exists():
+        raise InputError(
+            f"The checkpoint directory {directory} exists.",
+            got="an existing file or directory",
+            expected="a path where nothing is",
+            remedy="choose another directory, or delete this one",
+        )
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(_absolute(path), state)
+
+
+def restore(directory: str, like: Any, sharding: Sharding | None = None) -> Any:
+    """Reads a whole checkpoint.
+
+    Args:
+      directory: where `save` wrote.
+      like: a tree of the wanted types whose leaves have the wanted shape and dtype (arrays or jax.ShapeDtypeStruct).
+      sharding: where every leaf goes; None leaves it to each leaf of `like`, and to the first device where it says nothing.
+
+    Raises:
+      InputError: if there is no complete checkpoint, or its leaves are not those of `like`.
+    """
+    path = _complete(directory)
+    _demand_equal(directory, _stored(path), like)
+    with ocp.StandardCheckpointer() as checkpointer:
+        return checkpointer.restore(path, _placed(like, sharding))
+
+
+def restore_params(directory: str, like: Params, sharding: Sharding | None = None) -> Any:
+    """Reads the parameters alone; the optimizer state is neither read nor allocated.
+
+    Arguments and errors as in `restore`, with `like` the tree of parameters.
+    """
+    path = _complete(directory)
+    stored = {name: leaf for name, leaf in _stored(path).items() if name.startswith("params/")}
+    _demand_equal(directory, stored, {"params": like})
+    placed = {"params": _placed(like, sharding)}
+    how = jax.tree.map(lambda leaf: ocp.ArrayRestoreArgs(sharding=leaf.sharding, dtype=leaf.dtype), placed)
+    with ocp.PyTreeCheckpointer() as checkpointer:
+        arguments = ocp.args.PyTreeRestore(item=placed, restore_args=how, partial_restore=True)
+        return checkpointer.restore(path, args=arguments)["params"]
+
+
+def save_step(directory: str, step: int, state: Any) -> None:
+    """Writes `step_…` below `directory`, then deletes what earlier steps left there, complete or not."""
+    parent = epath.Path(directory)
+    parent.mkdir(parents=True, exist_ok=True)
+    new = parent / f"step_{step:09d}"
+    if new.exists():  # No complete checkpoint, or training would have gone on from it.
+        new.rmtree()
+    save(str(new), state)
+    # One process deletes; the others have nothing to wait for, since no one reads a checkpoint but the latest.
+    if jax.process_index() == 0:
+        for old in parent.iterdir():
+            if old.name.startswith("step_") and old.name != new.name:
+                old.rmtree()
+
+
+def latest_step(directory: str) -> tuple[int, str] | None:
+    """The number and path of the latest complete checkpoint that `save_step` wrote below `directory`, if there is one."""
+    parent = epath.Path(directory)
+    if not parent.exists():
+        return None
+    found = [(int(match[1]), path) for path in parent.iterdir() if (match := _STEP.fullmatch(path.name))]
+    complete = [(step, str(path)) for step, path in found if _is_complete(path)]
+    return max(complete, default=None)
+
+
+def _absolute(path: epath.Path) -> epath.Path:
+    return path if "://" in str(path) else path.resolve()
+
+
+def _is_complete(path: epath.Path) -> bool:
+    # Orbax renames (or, on object stores, marks) a finished checkpoint; an empty directory would pass that test alone.
+    return path.exists() and (path / "_METADATA").exists() and bool(ocp.utils.is_checkpoint_finalized(path))
+
+
+def _complete(directory: str) -> epath.Path:
+    path = _absolute(epath.Path(directory))
+    if not _is_complete(path):
+        raise InputError(
+            f"There is no complete checkpoint at {directory}.",
+            got="an unfinished or foreign directory" if path.exists() else "no such directory",
+            expected="a directory written by a finished save",
+            remedy="check the path, or run the job that writes this checkpoint again",
+        )
+    return path
+
+
+def _stored(path: epath.Path) -> dict[str, Any]:
+    with ocp.StandardCheckpointer() as checkpointer:
+        metadata = checkpointer.metadata(path).item_metadata
+    return _leaves(metadata.tree)
+
+
+def _leaves(tree: Any) -> dict[str, Any]:
+    return {trees.path_of(keys): leaf for keys, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]}
+
+
+def _demand_equal(directory: str, stored: dict[str, Any], like: Any) -> None:
+    wanted = _leaves(like)
+    for name in [*wanted, *(name for name in stored if name not in wanted)]:
+        got = _described(stored[name]) if name in stored else "nothing of that name in the checkpoint"
+        expected = _described(wanted[name]) if name in wanted else "nothing of that name"
+        if got != expected:
+            raise InputError(
+                f"The checkpoint {directory} does not fit: {name}.",
+                got=got,
+                expected=expected,
+                remedy="use the model and optimizer configuration that the checkpoint was trained with",
+            )
+
+
+def _described(leaf: Any) -> str:
+    return f"{leaf.dtype}{list(leaf.shape)}"
+
+
+def _placed(like: Any, sharding: Sharding | None) -> Any:
+    def place(leaf: Any) -> jax.ShapeDtypeStruct:
+        where = sharding or getattr(leaf, "sharding", None) or SingleDeviceSharding(jax.local_devices()[0])
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where)
+
+    return jax.tree.map(place, like)

@@ -1,0 +1,200 @@
+"""From a pure source of batches to a trained state: compiled once per batch length, sharded over examples, resumable.
+
+A run that is killed and started again goes on from its latest complete checkpoint and ends at the same bits.
+"""
+
+import dataclasses
+import functools
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from etils import epath
+from jax.sharding import Mesh, Sharding
+
+from jax_tda.core import mesh as meshes
+from jax_tda.core.config import settings
+from jax_tda.core.errors import InputError
+from jax_tda.core.progress import Progress
+from jax_tda.models import checkpoints
+from jax_tda.models.interface import Examples, LanguageModel, Params
+from jax_tda.training import optimizers
+from jax_tda.training.scalars import Scalars
+from jax_tda.training.step import TrainState, initial_state, train_step
+
+Batches = Callable[[int], Examples]
+Evaluate = Callable[[int, Params], Mapping[str, float]]
+Log = Callable[[int, Mapping[str, float]], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig:
+    """How long to train and how often to look.
+
+    Attributes:
+      steps: the number of updates.
+      seed: the root of all randomness.
+      log_every: steps between two looks at the losses; the devices run ahead undisturbed in between.
+      evaluate_every: steps between two evaluations; 0 means never.
+      save_every: steps between two checkpoints that a killed run can go on from; 0 means none.
+    """
+
+    steps: int = 1000
+    seed: int = 0
+    log_every: int = 20
+    evaluate_every: int = 0
+    save_every: int = 500
+
+    def __post_init__(self) -> None:
+        for field, least in (("steps", 1), ("log_every", 1), ("evaluate_every", 0), ("save_every", 0)):
+            if getattr(self, field) < least:
+                raise InputError(
+                    f"TrainingConfig.{field} is not possible.",
+                    got=getattr(self, field),
+                    expected=f"a whole number ≥ {least}",
+                    remedy=f"change {field}",
+                )
+
+
+def train(
+    model: LanguageModel,
+    optimizer: optimizers.OptimizerConfig,
+    config: TrainingConfig,
+    batches: Batches,
+    *,
+    mesh: Mesh | None = None,
+    progress_directory: str = "",
+    scalars_directory: str = "",
+    evaluate: Evaluate | None = None,
+    log: Log | None = None,
+) -> TrainState:
+    """Trains from scratch, or goes on from what an interrupted run of the same settings left.
+
+    Args:
+      model: the language model.
+      optimizer: how gradients become updates.
+      config: how long to train.
+      batches: step -> the batch of that step, a pure function; few different lengths, since each is compiled once.
+      mesh: the devices; all, with examples divided over them, when None.
+      progress_directory: where checkpoints to resume from go; empty means none are written or looked for.
+      scalars_directory: where TensorBoard events go; empty means none.
+      evaluate: (finished steps, parameters) -> named numbers, logged under "evaluation/".
+      log: called with (finished steps, named numbers) whenever the losses were looked at, and after each evaluation.
+
+    Returns:
+      The state after the last step, replicated over the mesh.
+
+    Raises:
+      InputError: if a loss is not finite, naming the step, or the progress directory belongs to other settings.
+    """
+    mesh = mesh or meshes.make_mesh()
+    replicated = meshes.replicated(mesh)
+    transformation = optimizers.make(optimizer, config.steps)
+    begin = jax.jit(functools.partial(initial_state, model, transformation, config.seed), out_shardings=replicated)
+    state = _resumed(progress_directory, _described(model, optimizer, config), begin, replicated)
+    advance = jax.jit(
+        functools.partial(train_step, model, transformation),
+        in_shardings=(replicated, meshes.batch_sharding(mesh)),
+        out_shardings=replicated,
+        donate_argnums=0,
+    )
+
+    first = int(state.step)
+    progress = Progress("train", config.steps, "steps", done=first)
+    with Scalars(scalars_directory, first) as curves:
+        window = _Window(first)
+        for step in range(first, config.steps):
+            batch = batches(step)
+            state, scalars = advance(state, meshes.shard_batch(mesh, batch))
+            window.add(scalars, int(np.count_nonzero(np.asarray(batch["loss_weights"])[..., 1:])))
+            done = step + 1
+            saving = bool(progress_directory) and _due(done, config.save_every) and done < config.steps
+            if _due(done, config.log_every) or saving or done == config.steps:
+                seen = {**window.close(), "rate": float(optimizers.rate(optimizer, step, config.steps))}
+                progress.advance(done - window.first, f"loss {seen['loss']:.4f}")
+                curves.write(done, seen, "training")
+                if log:
+                    log(done, seen)
+                window = _Window(done)
+            if evaluate and (_due(done, config.evaluate_every) or (config.evaluate_every and done == config.steps)):
+                judged = dict(evaluate(done, state.params))
+                curves.write(done, judged, "evaluation")
+                if log:
+                    log(done, judged)
+            if saving:
+                checkpoints.save_step(progress_directory, done, state._asdict())
+    return state
+
+
+def _due(done: int, every: int) -> bool:
+    return every > 0 and done % every == 0
+
+
+class _Window:
+    """The steps since the losses were last looked at; holds them on the devices until then."""
+
+    def __init__(self, first: int):
+        self.first = first
+        self._scalars: list[dict[str, jax.Array]] = []
+        self._tokens = 0
+        self._start = time.monotonic()
+
+    def add(self, scalars: dict[str, jax.Array], tokens: int) -> None:
+        self._scalars.append(scalars)
+        self._tokens += tokens
+
+    def close(self) -> dict[str, float]:
+        """Waits for the devices; refuses a loss that is no number; gives the means and the speed of these steps."""
+        values = [{name: float(value) for name, value in one.items()} for one in jax.device_get(self._scalars)]
+        for offset, one in enumerate(values):
+            if not all(math.isfinite(value) for value in one.values()):
+                raise InputError(
+                    f"Training diverged at step {self.first + offset}.",
+                    got=", ".join(f"{name} {value}" for name, value in one.items()),
+                    expected="finite numbers",
+                    remedy="lower peak_rate, lengthen warmup_steps or lower clip_norm; a batch without any loss weight "
+                    "also gives no number",
+                )
+        means = {name: sum(one[name] for one in values) / len(values) for name in values[0]}
+        return {**means, "tokens_per_second": self._tokens / max(time.monotonic() - self._start, 1e-9)}
+
+
+def _described(model: LanguageModel, optimizer: optimizers.OptimizerConfig, config: TrainingConfig) -> Any:
+    shape = getattr(model, "config", None)
+    described = {
+        "model": settings(shape) if dataclasses.is_dataclass(shape) else type(model).__name__,
+        "optimizer": settings(optimizer),
+        # How often one looks or saves changes no number.
+        "training": {"steps": config.steps, "seed": config.seed},
+    }
+    return json.loads(json.dumps(described))
+
+
+def _resumed(directory: str, described: Mapping[str, Any], begin: Callable[[], TrainState], where: Sharding) -> TrainState:
+    """The state of the latest complete checkpoint below `directory`, or a fresh one.
+
+    The settings of the run lie beside the checkpoints, so that no run goes on from another's.
+    """
+    if not directory:
+        return begin()
+    place = epath.Path(directory) / "settings.json"
+    if place.exists() and (stored := json.loads(place.read_text())) != described:
+        different = [name for name in described if stored.get(name) != described[name]]
+        raise InputError(
+            f"{directory} holds the progress of a run with other settings: {', '.join(different)}.",
+            got="; ".join(str(described[name]) for name in different),
+            expected="; ".join(str(stored.get(name)) for name in different),
+            remedy="restore those settings, or delete the directory to start afresh",
+        )
+    found = checkpoints.latest_step(directory)
+    if found is None:
+        if jax.process_index() == 0:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(json.dumps(described, indent=1))
+        return begin()
+    like = jax.eval_shape(begin)
+    return TrainState(**checkpoints.restore(found[1], like._asdict(), where))

@@ -1,0 +1,134 @@
+"""The report as HTML: tables whose cells are a number, its interval, and the same drawn to the scale of the column."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from jax_tda.evaluation.summary import METHODS, METRICS, PAIRS, in_order
+
+_WIDTH, _HEIGHT = 168, 14
+# Which queries, and which passages count as correct: the ending of a metric's name, and what the page calls it.
+_VIEWS = (
+    ("", "queries answered exactly", "Over the queries whose target the model produces greedily."),
+    ("_all", "all queries", "Over every query, whether or not the model knows the answer."),
+    ("_weak", "gold or weak", "Over the queries answered exactly; a weak passage counts as correct too."),
+)
+_ABOUT = {
+    "random": "passages drawn blindly",
+    "bm25_prompt": "shared words, without the target",
+    "bm25": "shared words",
+    "grad_dot": "dot product of projected gradients",
+    "grad_cosine": "the same, at unit norm",
+    "second_moments": "gradients divided by the optimizer’s √V",
+    "r_train": "and whitened by the corpus",
+    "trackstar": "and by corpus and queries mixed",
+    "gold": "the passages known to state the fact",
+}
+
+
+def tables(report: Mapping[str, Any]) -> str:
+    """One table of methods by metrics for each view that holds a number, headed by a button per view."""
+    views = [view for view in _VIEWS if _numbers(report["methods"], view[0])] or list(_VIEWS[:1])
+    buttons = "".join(
+        f'<button type="button" data-view="{name or "exactly"}" aria-pressed="false">{label}</button>'
+        for name, label, _ in views
+    )
+    switch = f'<div class="switch" role="group" aria-label="Which queries">{buttons}</div>' if len(views) > 1 else ""
+    return switch + "".join(_methods(report["methods"], *view) for view in views)
+
+
+def differences(report: Mapping[str, Any]) -> str:
+    """The table of paired differences, over the queries answered exactly; empty when no pair was judged."""
+    pairs = report["paired"]
+    if not pairs:
+        return ""
+    rows = [(_pair(pair), "", intervals, False) for pair, intervals in pairs.items()]
+    caption = (
+        "Paired differences over the queries answered exactly. The line is zero: a difference whose interval holds it "
+        "is grey, because these queries cannot tell its sign."
+    )
+    return _table(rows, "", caption, "difference", signed=True)
+
+
+def _methods(methods: Mapping[str, Any], ending: str, label: str, caption: str) -> str:
+    rows = [
+        (METHODS.get(name, name), _ABOUT.get(name, ""), methods[name], name == "trackstar")
+        for name in in_order(methods)
+    ]
+    return f'<div data-table="{ending or "exactly"}">{_table(rows, ending, caption, "method")}</div>'
+
+
+def _table(
+    rows: Sequence[tuple[str, str, Mapping[str, Any], bool]],
+    ending: str,
+    caption: str,
+    heading: str,
+    signed: bool = False,
+) -> str:
+    metrics = [metric for metric in METRICS if any((metric + ending) in intervals for _, _, intervals, _ in rows)]
+    scales = {metric: _scale([intervals.get(metric + ending) for _, _, intervals, _ in rows]) for metric in metrics}
+    head = "".join(f'<th scope="col">{escape(METRICS[metric])}</th>' for metric in metrics)
+    body = []
+    for label, about, intervals, chosen in rows:
+        small = f"<small>{escape(about)}</small>" if about else ""
+        indent = ' class="step"' if label.startswith(" ") else ""
+        cells = "".join(_cell(intervals.get(metric + ending), metric, scales[metric], signed) for metric in metrics)
+        row = f'<th scope="row"{indent}>{escape(label.strip())}{small}</th>{cells}'
+        body.append(f'<tr class="chosen">{row}</tr>' if chosen else f"<tr>{row}</tr>")
+    return (
+        f'<div class="wide" tabindex="0"><table><caption>{escape(caption)}</caption>'
+        f'<thead><tr><th scope="col">{heading}</th>{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
+    )
+
+
+def _cell(interval: Mapping[str, Any] | None, metric: str, scale: tuple[float, float], signed: bool) -> str:
+    if not interval or not interval["n"]:
+        return '<td class="none">–</td>'
+    form = "+.2f" if metric == "tail_patch" else "+.3f" if signed else ".3f"
+    mean, low, high = (f"{interval[name]:{form}}".replace("-", "−") for name in ("mean", "low", "high"))
+    unclear = ' class="unclear"' if signed and interval["low"] <= 0 <= interval["high"] else ""
+    return (
+        f"<td{unclear}><b>{mean}</b> <span>{low} … {high}</span>"
+        f"<div>{_drawn(interval, scale)}<span>n {interval['n']:,}</span></div></td>"
+    )
+
+
+def _drawn(interval: Mapping[str, Any], scale: tuple[float, float]) -> str:
+    """A bar over the interval, a dot at the mean, and a tick at zero, on the scale of the column."""
+    low, high = scale
+    inset = 4
+
+    def place(value: float) -> str:
+        return f"{inset + (_WIDTH - 2 * inset) * (value - low) / (high - low):.1f}"
+
+    left, right, middle = place(interval["low"]), place(interval["high"]), _HEIGHT / 2
+    return (
+        f'<svg width="{_WIDTH}" height="{_HEIGHT}" viewBox="0 0 {_WIDTH} {_HEIGHT}" aria-hidden="true">'
+        f'<line class="track" x1="{inset}" x2="{_WIDTH - inset}" y1="{middle}" y2="{middle}"/>'
+        f'<line class="zero" x1="{place(0.0)}" x2="{place(0.0)}" y1="1" y2="{_HEIGHT - 1}"/>'
+        f'<line class="interval" x1="{left}" x2="{right}" y1="{middle}" y2="{middle}"/>'
+        f'<circle cx="{place(interval["mean"])}" cy="{middle}" r="3.5"/></svg>'
+    )
+
+
+def _scale(intervals: Sequence[Mapping[str, Any] | None]) -> tuple[float, float]:
+    """The span of all intervals of a column and zero."""
+    judged = [interval for interval in intervals if interval and interval["n"]]
+    low = min([0.0, *(interval["low"] for interval in judged)])
+    high = max([0.0, *(interval["high"] for interval in judged)])
+    return (low, high) if high > low else (-1.0, 1.0)
+
+
+def _numbers(methods: Mapping[str, Any], ending: str) -> bool:
+    return any(
+        intervals.get(metric + ending) and intervals[metric + ending]["n"]
+        for intervals in methods.values()
+        for metric in METRICS
+    )
+
+
+def _pair(pair: str) -> str:
+    for left, right in PAIRS:
+        if pair == f"{left}-{right}":
+            return f"{METHODS[left]} − {METHODS[right]}"
+    return pair

@@ -1,0 +1,138 @@
+#!/usr/bin/env bash
+# The whole road on this machine: text in, a judged influence ranking and a page out.
+#
+#   launch/local/trackstar.sh CORPUS QUERIES OUT [--config FILE.gin] [--checkpoint DIR] [--seed N] [--print]
+#
+# CORPUS and QUERIES are JSON lines files, or seqio:TASK. Without --checkpoint a vocabulary and a model are trained on
+# CORPUS first. --print shows the commands instead of running them. The same command run again goes on where it stopped.
+# PYTHON names the interpreter; otherwise it is the checkout's .venv, or `python`.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+if [ -z "${PYTHON:-}" ]; then
+  if [ -x "$root/.venv/bin/python" ]; then PYTHON=$root/.venv/bin/python; else PYTHON=python; fi
+fi
+
+usage() {
+  sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
+  [ "$#" -eq 0 ] || printf '\n%s\n' "$1" >&2
+  exit 2
+}
+
+config=$root/configs/road/demo.gin checkpoint='' seed='' print=false places=()
+while [ "$#" -gt 0 ]; do
+  case $1 in
+    --config | --checkpoint | --seed)
+      [ "$#" -ge 2 ] || usage "$1 needs a value"
+      case $1 in --config) config=$2 ;; --checkpoint) checkpoint=$2 ;; --seed) seed=$2 ;; esac
+      shift 2
+      ;;
+    --print) print=true && shift ;;
+    -*) usage "unknown option $1" ;;
+    *) places+=("$1") && shift ;;
+  esac
+done
+[ "${#places[@]}" -eq 3 ] || usage "CORPUS, QUERIES and OUT are needed; got ${#places[@]} of them"
+corpus=${places[0]} queries=${places[1]} out=${places[2]%/}
+case $seed in *[!0-9]*) usage "--seed needs a whole number, not $seed" ;; esac
+
+# A gin string literal: whatever the path holds, it stays one value.
+text() {
+  local value=${1//\\/\\\\}
+  value=${value//\'/\\\'}
+  printf "'%s'" "${value//$'\n'/\\n}"
+}
+
+# One job: `job VERB OUTPUT BINDING…` reads artifacts and writes exactly one, at OUTPUT.
+job() {
+  local verb=$1 output=$2 binding
+  shift 2
+  local command=("$PYTHON" -m "jax_tda.jobs.$verb" "--gin_file=$config" "--output_dir=$output")
+  for binding in "$@"; do command+=("--gin_bindings=$binding"); done
+  if [ -n "$seed" ]; then
+    for binding in pretrain encode estimate_curvature rank_baseline evaluate; do
+      command+=("--gin_bindings=$binding.seed=$((10#$seed))")
+    done
+  fi
+  if $print; then
+    printf '%q ' "${command[@]}" && echo
+  else
+    echo "── $verb → $output"
+    "${command[@]}"
+  fi
+}
+
+trains=false
+if [ -z "$checkpoint" ]; then
+  trains=true checkpoint=$out/checkpoint
+fi
+model="checkpoint=$(text "$checkpoint")"
+
+# Before anything is computed: do the files, the number of queries and the settings fit together?
+check=("check_road.corpus=$(text "$corpus")" "check_road.queries=$(text "$queries")")
+$trains || check+=("check_road.$model")
+job check_road "$out" "${check[@]}"
+
+# Text to tokens. A given checkpoint brings its vocabulary.
+vocabulary=$checkpoint/vocabulary
+if $trains; then
+  vocabulary=$out/vocabulary
+  job train_vocabulary "$vocabulary" "train_vocabulary.source=$(text "$corpus")"
+fi
+tokens=("tokenize.vocabulary=$(text "$vocabulary")")
+job tokenize "$out/queries" "${tokens[@]}" "tokenize.source=$(text "$queries")" "tokenize.kind='queries'"
+# The corpus is cut to the context, which is the longest query's length or the config's, whichever is longer.
+job tokenize "$out/corpus" "${tokens[@]}" "tokenize.source=$(text "$corpus")" "tokenize.kind='corpus'" \
+  "tokenize.queries=$(text "$out/queries")"
+
+# Tokens to a model and its optimizer state.
+if $trains; then
+  job pretrain "$checkpoint" "pretrain.corpus=$(text "$out/corpus")" "pretrain.vocabulary=$(text "$vocabulary")"
+fi
+
+# Examples to encodings: with the optimizer's second moments, and without, on the same projections.
+for stream in train query; do
+  if [ $stream = train ]; then examples=$out/corpus; else examples=$out/queries; fi
+  encode=("encode.$model" "encode.examples=$(text "$examples")")
+  job encode "$out/encodings/$stream" "${encode[@]}"
+  job encode "$out/encodings_plain/$stream" "${encode[@]}" "encode.second_moments='none'"
+done
+
+# Encodings to curvature, and to the two corrections: R of the corpus alone, and R mixed with that of the queries.
+for stream in train query; do
+  job estimate_curvature "$out/curvature/$stream" "estimate_curvature.encodings=$(text "$out/encodings/$stream")"
+done
+mix=(
+  "mix_curvature.train=$(text "$out/curvature/train")"
+  "mix_curvature.query=$(text "$out/curvature/query")"
+  "mix_curvature.train_encodings=$(text "$out/encodings/train")"
+)
+job mix_curvature "$out/corrections/r_train" "${mix[@]}" "mix_curvature.rule='fixed'" "mix_curvature.mixing=0.0"
+job mix_curvature "$out/corrections/trackstar" "${mix[@]}"
+
+# Encodings to rankings: the ladder from the plain gradient's dot product to TrackStar.
+rank() { # METHOD ENCODINGS BINDING…
+  local method=$1 encodings=$2
+  shift 2
+  job score "$out/rankings" "score.method='$method'" "score.train=$(text "$out/$encodings/train")" \
+    "score.query=$(text "$out/$encodings/query")" "$@"
+}
+rank grad_dot encodings_plain "score.unit_norm=False"
+rank grad_cosine encodings_plain
+rank second_moments encodings
+rank r_train encodings "score.correction=$(text "$out/corrections/r_train")"
+rank trackstar encodings "score.correction=$(text "$out/corrections/trackstar")"
+
+# Texts to rankings: other ways to the same form.
+texts=("rank_baseline.corpus=$(text "$out/corpus")" "rank_baseline.queries=$(text "$out/queries")")
+for method in bm25 bm25_prompt gold random; do
+  job rank_baseline "$out/rankings" "${texts[@]}" "rank_baseline.method='$method'"
+done
+
+# Rankings to judgements to a page.
+job evaluate "$out" "evaluate.rankings=$(text "$out/rankings")" "evaluate.corpus=$(text "$out/corpus")" \
+  "evaluate.queries=$(text "$out/queries")" "evaluate.$model"
+job show "$out/page" "show.report=$(text "$out/report.json")" "show.rankings=$(text "$out/rankings")" \
+  "show.corpus=$(text "$out/corpus")" "show.queries=$(text "$out/queries")"
+
+$print || printf '\nThe page: %s\n' "$out/page/index.html"

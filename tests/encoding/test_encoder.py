@@ -1,0 +1,193 @@
+"""The laws of encodings, each against whole gradients taken one example at a time."""
+
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jax_tda import Encoder, second_moments_from
+from jax_tda.core import mesh as meshes
+from jax_tda.core import trees
+from jax_tda.core.errors import InputError
+from jax_tda.models.decoder import Decoder, DecoderConfig
+from tests.encoding import naive
+
+TOLERANCE = 1e-5  # float32, ‖a − b‖ / ‖b‖ per block (docs/precision.md)
+
+
+@functools.cache
+def make(tied=True, scan=True):
+    """A small decoder with sides of every proportion, and an AdamW and an Adafactor state from a few real steps."""
+    config = DecoderConfig(
+        vocabulary_size=31, layers=3, width=16, heads=4, kv_heads=2, mlp_width=24, tied=tied, scan_layers=scan
+    )
+    model = Decoder(config)
+    params = model.init(jax.random.key(3), jnp.zeros((1, 4), jnp.int32))["params"]
+    states = {}
+    for name, optimizer in {
+        "adam": optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam(b2=0.98)),
+        "adafactor": optax.scale_by_factored_rms(min_dim_size_to_factor=8),
+        "adafactor_unfactored": optax.scale_by_factored_rms(min_dim_size_to_factor=128),
+    }.items():
+        state = optimizer.init(params)
+        for step in range(3):
+            batch = examples(seed=step)
+            gradient = naive.gradient(model)(params, batch["tokens"][0], batch["loss_weights"][0])
+            _, state = jax.jit(optimizer.update)(gradient, state, params)
+        states[name] = second_moments_from(state, b2=0.98)
+    return model, params, states
+
+
+def examples(batch=4, length=9, seed=0):
+    """Random tokens; the weights are uneven and end early."""
+    generator = np.random.default_rng(seed)
+    weights = generator.uniform(0.5, 1.5, (batch, length)) * (np.arange(length) < length - 2)
+    return {
+        "tokens": jnp.asarray(generator.integers(1, 31, (batch, length)), jnp.int32),
+        "loss_weights": jnp.asarray(weights, jnp.float32),
+    }
+
+
+def by_hand(moments, encoder):
+    """1/√V of each encoded parameter with V = r_i c_j / mean(V), one layer at a time in float64."""
+    roots = {}
+    for matrix in encoder.plan.matrices:
+        values = moments.full(matrix.path, matrix.shape)
+        stack = values if matrix.layers else values[None]
+        reduced = np.stack([np.outer(v.mean(1), v.mean(0)) / v.mean() for v in stack])
+        roots[matrix.path] = 1 / np.sqrt(reduced if matrix.layers else reduced[0])
+    return roots
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("blocks", ["groups", "matrices"])
+@pytest.mark.parametrize("kind", [None, "adam", "adafactor", "adafactor_unfactored"])
+def test_probe_equals_the_naive_gradient_corrected_and_projected(kind, blocks, tied):
+    """Law: gradient at the zero probe = P₀ (∇/√V) P₁ᵀ summed per block."""
+    model, params, states = make(tied)
+    moments = states[kind] if kind else None
+    encoder = Encoder(model, params, moments, blocks, 6, seed=1)
+    roots = by_hand(moments, encoder) if kind else None
+    expected = naive.encode(encoder, model, params, examples(), roots)
+    assert len(expected) == (6 if blocks == "groups" else 3 * 7)
+    assert naive.distance(encoder.encode(examples()), expected) < TOLERANCE
+
+
+def test_adafactor_by_its_factors_equals_the_naive_gradient_over_the_rebuilt_v():
+    """Law: where optax factored over (in, out), nothing is reduced: the rank-one form is V itself."""
+    model, params, states = make()
+    encoder = Encoder(model, params, states["adafactor"], "groups", 6, seed=1)
+    roots = {m.path: 1 / np.sqrt(states["adafactor"].full(m.path, m.shape)) for m in encoder.plan.matrices}
+    assert encoder.reduced == {}
+    assert naive.distance(encoder.encode(examples()), naive.encode(encoder, model, params, examples(), roots)) < TOLERANCE
+
+
+def test_what_had_to_be_reduced_is_named():
+    """Law: a V that is not rank one is reduced by name, with what that loses."""
+    model, params, states = make()
+    encoder = Encoder(model, params, states["adam"], "groups", 6)
+    assert set(encoder.reduced) == {matrix.path for matrix in encoder.plan.matrices}
+    assert all(0.01 < lost < 1 for lost in encoder.reduced.values())
+
+
+def test_scanned_and_unrolled_layers_agree_through_a_pure_loss_too():
+    """Law: module probes and the weight path of a pure loss give one encoding, from the same projections."""
+    model, params, states = make()
+
+    def loss(params, example):
+        return naive.loss(model, params, example["tokens"], example["loss_weights"])
+
+    for moments in (None, states["adam"]):
+        probed = Encoder(model, params, moments, "groups", 6, seed=4)
+        weighted = Encoder(loss, params, moments, "groups", 6, seed=4)
+        assert {m.route for m in probed.plan.matrices} == {"probe"}
+        assert {m.route for m in weighted.plan.matrices} == {"weight"}
+        expected = {k: np.asarray(v, np.float64) for k, v in weighted.encode(examples()).items()}
+        assert naive.distance(probed.encode(examples()), expected) < TOLERANCE
+
+
+def test_unrolled_layers_equal_the_naive_gradient():
+    """Law: layers that are modules of their own are found by their numbers."""
+    model, params, states = make(scan=False)
+    encoder = Encoder(model, params, states["adam"], "groups", 6)
+    roots = by_hand(states["adam"], encoder)
+    assert encoder.plan.blocks == (
+        "layers_0-0/attention", "layers_0-0/mlp", "layers_1-1/attention",
+        "layers_1-1/mlp", "layers_2-2/attention", "layers_2-2/mlp",
+    )  # fmt: skip
+    assert naive.distance(encoder.encode(examples()), naive.encode(encoder, model, params, examples(), roots)) < TOLERANCE
+
+
+def test_embedding_and_head_can_be_encoded_by_the_weight_path():
+    """Law: an empty-handed exclusion of norms alone covers the tied table, both of its uses in one gradient."""
+    model, params, _ = make()
+    encoder = Encoder(model, params, None, "matrices", 6, exclude=(r"norm",))
+    assert "embedding/embedding" in encoder.plan.blocks
+    assert naive.distance(encoder.encode(examples()), naive.encode(encoder, model, params, examples())) < TOLERANCE
+
+
+def test_an_encoding_does_not_depend_on_batch_padding_or_devices():
+    """Law: alone, among others, padded, or spread over eight devices, an example has one encoding."""
+    model, params, states = make()
+    encoder = Encoder(model, params, states["adam"], "groups", 6)
+    batch = examples(batch=5)
+    expected = {k: np.asarray(v, np.float64) for k, v in encoder.encode(batch).items()}
+    alone = [encoder.encode({k: v[i : i + 1] for k, v in batch.items()}) for i in range(5)]
+    joined = {block: np.concatenate([one[block] for one in alone]) for block in expected}
+    padded = encoder.encode({k: jnp.pad(v, ((0, 0), (0, 7))) for k, v in batch.items()})
+    assert len(jax.devices()) == 8
+    sharded = Encoder(model, params, states["adam"], "groups", 6, mesh=meshes.make_mesh()).encode(batch)
+    for other in (joined, padded, sharded):
+        assert naive.distance(other, expected) < TOLERANCE
+
+
+def test_identity_projection_and_no_correction_give_the_gradient_itself():
+    """Law: with P = [I; 0] and one block per matrix, an encoding is the zero-padded gradient."""
+    model, params, _ = make()
+    encoder = Encoder(model, params, None, "matrices", 24, projection_kind="identity")
+    encoded = encoder.encode(examples(batch=1))
+    batch = examples(batch=1)
+    gradient = naive.gradient(model)(params, batch["tokens"][0], batch["loss_weights"][0])
+    for layer in range(3):
+        whole = trees.flatten(gradient)["layers/mlp/down/kernel"][layer]
+        assert whole.shape == (24, 16)
+        got = np.asarray(encoded[f"layers/mlp/down/kernel/{layer}"][0])
+        np.testing.assert_allclose(got[:24, :16], whole, rtol=1e-4, atol=1e-6)
+        assert np.all(got[:, 16:] == 0)
+
+
+class Foreign(nn.Module):
+    """A model that the library has never seen, with a bias, a convolution-shaped parameter and no layer names."""
+
+    @nn.compact
+    def __call__(self, tokens):
+        x = nn.Embed(31, 8)(tokens)
+        x = nn.relu(nn.Dense(12, name="wide")(x))
+        x = x * self.param("tensor", nn.initializers.ones, (1, 1, 12, 1))[..., 0]
+        return nn.Dense(31, name="lm_head")(x)
+
+
+def test_a_parameter_that_is_neither_covered_nor_excluded_stops_the_encoder_with_its_path():
+    """Law: nothing is skipped silently."""
+    model = Foreign()
+    params = model.init(jax.random.key(0), jnp.zeros((1, 4), jnp.int32))
+    with pytest.raises(InputError, match="tensor is not covered"):
+        Encoder(model, params, None, "matrices", 4)
+    encoder = Encoder(model, params, None, "matrices", 4, exclude=("tensor", "bias", "Embed"))
+    assert encoder.plan.blocks == ("lm_head/kernel", "wide/kernel")
+    assert set(encoder.plan.excluded) == {"tensor", "wide/bias", "lm_head/bias", "Embed_0/embedding"}
+    assert naive.distance(encoder.encode(examples()), naive.encode(encoder, model, params["params"], examples())) < TOLERANCE
+
+
+@pytest.mark.parametrize("change", ["shape", "floats"])
+def test_examples_of_the_wrong_form_are_refused_before_compilation(change):
+    """Law: what, got, expected, remedy."""
+    model, params, _ = make()
+    batch = examples()
+    broken = batch | ({"tokens": batch["tokens"][:, :3]} if change == "shape" else {"tokens": batch["loss_weights"]})
+    with pytest.raises(InputError, match="wrong form"):
+        Encoder(model, params, None, "groups", 6).encode(broken)

@@ -1,0 +1,71 @@
+"""The launch script hands every path to the jobs as it was given, whatever stands in it."""
+
+import shlex
+import subprocess
+
+import pytest
+
+from jax_tda.jobs import config_files
+from tests.house import tree
+
+SCRIPT = tree.ROOT / "launch/local/trackstar.sh"
+STRANGE = [
+    "plain",
+    "two words",
+    "it's",
+    'say "hi"',
+    "back\\slash\\",
+    "$HOME `id` $(id)",
+    "%macro @ref",
+    "-n & ; | *",
+    "λ",
+]
+
+
+def printed(*arguments: str) -> list[list[str]]:
+    command = ["bash", str(SCRIPT), *arguments, "--print"]
+    environment = {"PATH": "/usr/bin:/bin", "PYTHON": "python", "LC_ALL": "C.UTF-8"}
+    ended = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    return [shlex.split(line) for line in ended.stdout.splitlines()]
+
+
+def values(job: list[str]) -> dict[str, object]:
+    bindings = [word.removeprefix("--gin_bindings=") for word in job if word.startswith("--gin_bindings=")]
+    return {f"{binding.name}.{binding.parameter}": binding.value for binding in config_files.read([], bindings)}
+
+
+@pytest.mark.parametrize("path", STRANGE)
+def test_a_path_reaches_every_job_as_it_was_given(path):
+    """Shell, flag and gin literal together change no character of a path."""
+    jobs = printed(f"c/{path}", f"q/{path}", f"o/{path}", "--config", f"g/{path}")
+    given = [value for job in jobs for value in values(job).values()]
+    assert f"c/{path}" in given and f"q/{path}" in given
+    assert f"o/{path}/corpus" in given and f"o/{path}/checkpoint" in given
+    for job in jobs:
+        assert f"--gin_file=g/{path}" in job
+        assert any(word.startswith(f"--output_dir=o/{path}") for word in job)
+
+
+def test_a_given_checkpoint_replaces_vocabulary_and_training():
+    """Everything else on the road stays."""
+    verbs = [job[2] for job in printed("c", "q", "o")]
+    given = [job[2] for job in printed("c", "q", "o", "--checkpoint", "k")]
+    training = {"jax_tda.jobs.train_vocabulary", "jax_tda.jobs.pretrain"}
+    assert training < set(verbs)
+    assert given == [verb for verb in verbs if verb not in training]
+
+
+def test_a_seed_reaches_every_job_and_is_read_as_a_whole_number():
+    """Every draw of a road hangs on the one seed."""
+    for job in printed("c", "q", "o", "--seed", "07"):
+        seeds = {name: value for name, value in values(job).items() if name.endswith(".seed")}
+        assert "pretrain.seed" in seeds and set(seeds.values()) == {7}
+
+
+@pytest.mark.parametrize(
+    "arguments", [("c", "q"), ("c", "q", "o", "x"), ("c", "q", "o", "--seed", "-1"), ("--nonsense",)]
+)
+def test_a_command_that_cannot_be_meant_is_refused_with_the_usage(arguments):
+    """Nothing runs."""
+    ended = subprocess.run(["bash", str(SCRIPT), *arguments], capture_output=True, text=True, check=False)
+    assert ended.returncode == 2 and "CORPUS QUERIES OUT" in ended.stderr and not ended.stdout
