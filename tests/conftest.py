@@ -1,4 +1,4 @@
-"""Every test sees eight CPU devices, and an array never gains axes unasked."""
+"""Every test sees eight CPU devices, an array never gains axes unasked, and equal programs are compiled once a session."""
 
 import os
 
@@ -6,5 +6,14 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8".strip()
 
 import jax
+import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compile_once(tmp_path_factory):
+    """Tiny programs take seconds to compile and nothing to run, and tests make the same ones again and again."""
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))

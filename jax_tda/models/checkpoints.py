@@ -73,6 +73,18 @@ def restore_params(directory: str, like: Params, sharding: Sharding | None = Non
         return checkpointer.restore(path, args=arguments)["params"]
 
 
+def restore_untyped(directory: str) -> dict[str, Any]:
+    """Reads a whole checkpoint as nested dictionaries and lists of NumPy arrays, without a tree to compare with.
+
+    Errors as in `restore`.
+    """
+    path = _complete(directory)
+    with ocp.PyTreeCheckpointer() as checkpointer:
+        how = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), checkpointer.metadata(path).item_metadata.tree)
+        restored: dict[str, Any] = checkpointer.restore(path, args=ocp.args.PyTreeRestore(restore_args=how))
+    return restored
+
+
 def save_step(directory: str, step: int, state: Any) -> None:
     """Writes `step_…` below `directory`, then deletes what earlier steps left there, complete or not."""
     parent = epath.Path(directory)

@@ -60,7 +60,9 @@ class DecoderConfig:
 
     def _demand(self, holds: bool, field: str, expected: str) -> None:
         if not holds:
-            got = f"{getattr(self, field)!r} (head size {self.size_of_head})" if "head" in field else getattr(self, field)
+            got = (
+                f"{getattr(self, field)!r} (head size {self.size_of_head})" if "head" in field else getattr(self, field)
+            )
             raise InputError(
                 f"DecoderConfig.{field} is not possible.", got=got, expected=expected, remedy=f"change {field}"
             )

@@ -174,7 +174,9 @@ def _described(model: LanguageModel, optimizer: optimizers.OptimizerConfig, conf
     return json.loads(json.dumps(described))
 
 
-def _resumed(directory: str, described: Mapping[str, Any], begin: Callable[[], TrainState], where: Sharding) -> TrainState:
+def _resumed(
+    directory: str, described: Mapping[str, Any], begin: Callable[[], TrainState], where: Sharding
+) -> TrainState:
     """The state of the latest complete checkpoint below `directory`, or a fresh one.
 
     The settings of the run lie beside the checkpoints, so that no run goes on from another's.

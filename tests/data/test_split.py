@@ -33,15 +33,15 @@ def test_a_passage_that_fits_is_one_piece_under_its_own_id(vocab):
 @pytest.mark.parametrize("context", [3, 4, 5, 7, 16, 31])
 def test_the_pieces_of_a_split_document_make_up_the_document(vocab, context):
     """Tokens and texts joined are the document's; each piece begins with the beginning id and fits, none is empty."""
-    ids = vocab.encode(TEXT)
-    parts = pieces(Passage("a", TEXT), vocab, context, "split")
+    ids = vocab.encode(TEXT * 4)
+    parts = pieces(Passage("a", TEXT * 4), vocab, context, "split")
     assert [part.id for part in parts] == [f"a#{i}" for i in range(len(parts))]
     assert {part.document for part in parts} == {"a"}
     assert all(part.tokens[0] == vocab.beginning_id and 2 <= len(part.tokens) <= context for part in parts)
     joined = [token for part in parts for token in part.tokens[1:]]
     assert joined == [*ids, vocab.end_id]
     assert len(parts[-1].tokens) >= 3
-    assert "".join(part.text for part in parts) == TEXT
+    assert "".join(part.text for part in parts) == TEXT * 4
 
 
 @pytest.mark.parametrize("length", range(1, 20))

@@ -17,10 +17,14 @@ TINY = DecoderConfig(vocabulary_size=11, layers=2, width=8, heads=4, kv_heads=2,
 
 def made(config, seed=0):
     model = Decoder(config)
-    params = model.init(jax.random.key(seed), jnp.zeros((1, 2), jnp.int32))["params"]
+    params = jax.jit(model.init)(jax.random.key(seed), jnp.zeros((1, 2), jnp.int32))["params"]
     # Norm scales start at 1, where a forgotten one would go unseen.
-    noise = iter(jax.random.split(jax.random.key(seed + 1), len(jax.tree.leaves(params))))
-    return model, jax.tree.map(lambda leaf: leaf + 0.1 * jax.random.normal(next(noise), leaf.shape), params)
+    noise = np.random.default_rng(seed)
+    return model, jax.tree.map(lambda x: jnp.asarray(x + 0.1 * noise.normal(size=x.shape), jnp.float32), params)
+
+
+def logits_of(model, params, tokens):
+    return jax.jit(model.apply)({"params": params}, tokens)
 
 
 def some_tokens(*shape):
@@ -81,17 +85,17 @@ def test_logits_equal_a_forward_pass_in_numpy(changes):
     model, params = made(config)
     tokens = some_tokens(3, 7)
     expected = np.stack([naive_logits(config, unstack_layers(params), row) for row in tokens])
-    np.testing.assert_allclose(model.apply({"params": params}, tokens), expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(logits_of(model, params, tokens), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_scanned_and_unrolled_layers_give_the_same_logits():
     """A scanned decoder = the unrolled one with the same parameters taken apart; with and without recomputation."""
     model, params = made(TINY)
     tokens = some_tokens(2, 5)
-    expected = model.apply({"params": params}, tokens)
+    expected = logits_of(model, params, tokens)
     for remat in (False, True):
         unrolled = Decoder(dataclasses.replace(TINY, scan_layers=False, remat=remat))
-        logits = unrolled.apply({"params": unstack_layers(params)}, tokens)
+        logits = logits_of(unrolled, unstack_layers(params), tokens)
         np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-6)
 
 
@@ -145,13 +149,13 @@ def test_no_logit_depends_on_a_later_token():
     model, params = made(config)
     length = 5
 
-    def logits_of(inputs):
+    def logits_of_inputs(inputs):
         table = {**params, "embedding": {"embedding": inputs}}
         return Decoder(dataclasses.replace(config, vocabulary_size=length)).apply(
             {"params": {**table, "head": {"kernel": params["head"]["kernel"][:, :length]}}}, jnp.arange(length)
         )
 
-    jacobian = jax.jacobian(logits_of)(jax.random.normal(jax.random.key(5), (length, config.width)))
+    jacobian = jax.jit(jax.jacobian(logits_of_inputs))(jax.random.normal(jax.random.key(5), (length, config.width)))
     depends = np.abs(np.asarray(jacobian)).sum((1, 3)) > 0  # [T at which logits, T at which input]
     np.testing.assert_array_equal(depends, np.tril(np.ones((length, length), bool)))
 
@@ -160,9 +164,9 @@ def test_a_single_example_and_any_leading_axes_give_what_a_batch_gives():
     """f(tokens[i, j]) = f(tokens)[i, j]."""
     model, params = made(TINY)
     tokens = some_tokens(2, 3, 5)
-    logits = model.apply({"params": params}, tokens)
+    logits = logits_of(model, params, tokens)
     assert logits.shape == (2, 3, 5, 11) and logits.dtype == jnp.float32
-    np.testing.assert_allclose(model.apply({"params": params}, tokens[1, 2]), logits[1, 2], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(logits_of(model, params, tokens[1, 2]), logits[1, 2], rtol=1e-5, atol=1e-6)
 
 
 def test_padding_on_the_right_changes_nothing_before_it():
@@ -170,8 +174,8 @@ def test_padding_on_the_right_changes_nothing_before_it():
     model, params = made(TINY)
     tokens = some_tokens(2, 5)
     padded = np.pad(tokens, ((0, 0), (0, 4)))
-    expected = model.apply({"params": params}, tokens)
-    np.testing.assert_allclose(model.apply({"params": params}, padded)[:, :5], expected, rtol=1e-5, atol=1e-6)
+    expected = logits_of(model, params, tokens)
+    np.testing.assert_allclose(logits_of(model, params, padded)[:, :5], expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -182,7 +186,7 @@ def test_logits_are_the_unembedded_hidden_states(tied):
     hidden = model.apply({"params": params}, tokens, method="hidden")
     assert hidden.shape == (2, 5, 8)
     logits = model.apply({"params": params}, hidden, method="unembed")
-    np.testing.assert_array_equal(logits, model.apply({"params": params}, tokens))
+    np.testing.assert_allclose(logits, logits_of(model, params, tokens), rtol=1e-5, atol=1e-6)
 
 
 def test_turned_queries_and_keys_meet_by_the_difference_of_their_positions():
@@ -205,7 +209,7 @@ def test_bfloat16_layers_keep_float32_parameters_and_logits():
     fresh = narrow.init(jax.random.key(0), jnp.zeros((1, 2), jnp.int32))["params"]
     assert {leaf.dtype for leaf in jax.tree.leaves(fresh)} == {jnp.dtype("float32")}
     tokens = some_tokens(2, 5)
-    logits, expected = narrow.apply({"params": params}, tokens), model.apply({"params": params}, tokens)
+    logits, expected = logits_of(narrow, params, tokens), logits_of(model, params, tokens)
     assert logits.dtype == jnp.float32
     # bfloat16 has 8 bits: 2^-8 relative per operation, some ten operations deep.
     assert 0 < jnp.linalg.norm(logits - expected) / jnp.linalg.norm(expected) < 0.05

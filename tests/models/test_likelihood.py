@@ -63,7 +63,8 @@ def test_very_large_logits_stay_finite():
 def test_an_answer_is_exact_when_greedy_decoding_token_by_token_gives_it():
     """answered_exactly = the outcome of actually decoding, for right and wrong targets of one to three tokens."""
     model = Decoder(DecoderConfig(vocabulary_size=7, layers=1, width=8, heads=2, kv_heads=2, mlp_width=8, tied=False))
-    params = model.init(jax.random.key(0), jnp.zeros((1, 2), jnp.int32))
+    params = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 2), jnp.int32))
+    apply = jax.jit(model.apply)
     random = np.random.default_rng(0)
     outcomes = []
     for trial in range(12):
@@ -71,13 +72,13 @@ def test_an_answer_is_exact_when_greedy_decoding_token_by_token_gives_it():
         decoded = list(prompt)
         count = 1 + trial % 3
         for _ in range(count):
-            decoded.append(int(jnp.argmax(model.apply(params, jnp.array(decoded, jnp.int32))[-1])))
+            decoded.append(int(jnp.argmax(apply(params, jnp.array(decoded, jnp.int32))[-1])))
         target = decoded[len(prompt) :]
         if trial % 2:  # A wrong token somewhere in the target.
             target[random.integers(count)] = random.integers(7)
         tokens = np.array([*prompt, *target, 0, 0], np.int32)
         weights = np.array([0] * len(prompt) + [1] * count + [0, 0], np.float32)
-        answered = bool(likelihood.answered_exactly(model.apply(params, tokens), tokens, weights))
+        answered = bool(likelihood.answered_exactly(apply(params, tokens), tokens, weights))
         assert answered == (target == decoded[len(prompt) :])
         outcomes.append(answered)
     assert any(outcomes) and not all(outcomes)

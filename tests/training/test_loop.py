@@ -53,10 +53,12 @@ def killed_at(step, batches=copies):
 
 def test_the_mean_loss_weighs_every_token_of_the_batch_alike():
     """mean_loss = Σ w (−log p) / Σ w over the whole batch, the first position's weights left out of both."""
-    params = MODEL.init(jax.random.key(0), jnp.zeros((1, 2), jnp.int32))["params"]
+    params = jax.jit(MODEL.init)(jax.random.key(0), jnp.zeros((1, 2), jnp.int32))["params"]
     batch = copies(1)
     weights = np.random.default_rng(0).uniform(size=batch["tokens"].shape).astype(np.float32)
-    logp = likelihood.token_log_probabilities(MODEL.apply({"params": params}, batch["tokens"]), batch["tokens"])
+    logp = likelihood.token_log_probabilities(
+        jax.jit(MODEL.apply)({"params": params}, batch["tokens"]), batch["tokens"]
+    )
     expected = np.average(-np.asarray(logp)[:, 1:], weights=weights[:, 1:])
     np.testing.assert_allclose(mean_loss(MODEL, params, batch["tokens"], weights), expected, rtol=1e-5)
 

@@ -57,7 +57,11 @@ def test_a_long_gradient_is_shortened_to_the_clip_norm_before_the_second_moments
 def test_only_kernels_decay(name):
     """With a zero gradient a step takes rate · weight_decay of every kernel, and nothing of embeddings and norms."""
     optimizer = make(dataclasses.replace(PLAIN, name=name, weight_decay=0.1), 2)
-    params = {"mlp": {"kernel": jnp.ones((2, 2))}, "embedding": {"embedding": jnp.ones((2, 2))}, "n": {"scale": jnp.ones(2)}}
+    params = {
+        "mlp": {"kernel": jnp.ones((2, 2))},
+        "embedding": {"embedding": jnp.ones((2, 2))},
+        "n": {"scale": jnp.ones(2)},
+    }
     updates, _ = optimizer.update(jax.tree.map(jnp.zeros_like, params), optimizer.init(params), params)
     np.testing.assert_allclose(updates["mlp"]["kernel"], -0.05 * np.ones((2, 2)), rtol=1e-6)
     assert not updates["embedding"]["embedding"].any() and not updates["n"]["scale"].any()
@@ -67,7 +71,10 @@ def test_adafactor_keeps_rows_and_columns_of_every_stacked_kernel():
     """A (2, 4, 6) stack has v_row (2, 4), v_col (2, 6), no v; a scale below the least size keeps its whole v."""
     optimizer = make(dataclasses.replace(PLAIN, name="adafactor", min_dim_size_to_factor=4), 2)
     params = {"kernel": jnp.zeros((2, 4, 6)), "scale": jnp.zeros((2, 3))}
-    gradient = {"kernel": jnp.asarray(np.random.default_rng(0).normal(size=(2, 4, 6)), jnp.float32), "scale": jnp.ones((2, 3))}
+    gradient = {
+        "kernel": jnp.asarray(np.random.default_rng(0).normal(size=(2, 4, 6)), jnp.float32),
+        "scale": jnp.ones((2, 3)),
+    }
     updates, state = optimizer.update(gradient, optimizer.init(params), params)
     row, column, whole = (optax.tree_utils.tree_get(state, name) for name in ("v_row", "v_col", "v"))
     squared = np.square(gradient["kernel"])
@@ -96,7 +103,15 @@ def test_adafactor_with_a_first_moment_averages_its_updates():
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("name", "sgd"), ("peak_rate", 0.0), ("decay_to", 0.0), ("b1", 1.0), ("b2", -0.1), ("clip_norm", -1.0), ("epsilon", 0.0)],
+    [
+        ("name", "sgd"),
+        ("peak_rate", 0.0),
+        ("decay_to", 0.0),
+        ("b1", 1.0),
+        ("b2", -0.1),
+        ("clip_norm", -1.0),
+        ("epsilon", 0.0),
+    ],
 )
 def test_impossible_settings_are_refused_by_name(field, value):
     """A final rate of 0 among them: it would make every later tail-patch 0."""

@@ -1,0 +1,69 @@
+"""estimate_curvature: R of one stream, from a random sample of its stored encodings."""
+
+import dataclasses
+
+import numpy as np
+
+from jax_tda.artifacts.artifact import Reader, begin
+from jax_tda.artifacts.encodings import OK, open_encodings
+from jax_tda.attribution import curvature
+from jax_tda.core import seeds
+from jax_tda.core.config import input_path, settings
+from jax_tda.core.errors import InputError
+from jax_tda.core.progress import Progress
+
+KIND = "curvature"
+
+
+@dataclasses.dataclass(frozen=True)
+class EstimateCurvatureConfig:
+    """Which encodings R is estimated from.
+
+    Args:
+      encodings: the stream's encodings.
+      sample_size: examples drawn without replacement; 0 or more than there are takes all.
+      seed: of the draw.
+      rows_at_once: examples read at a time.
+    """
+
+    encodings: str = input_path()
+    sample_size: int = 4096
+    seed: int = 0
+    rows_at_once: int = 512
+
+
+def plan(config: EstimateCurvatureConfig, output: str) -> str:
+    """What the job would do."""
+    return f"estimate_curvature: R of {config.encodings} from {config.sample_size or 'all'} examples → {output}"
+
+
+def run(config: EstimateCurvatureConfig, output: str) -> Reader:
+    """Writes the curvature artifact: `curvature` float32 [blocks, p², p²]."""
+    store = open_encodings(config.encodings)
+    writer = begin(output, KIND, settings(config), {"encodings": store.reader})
+    if isinstance(writer, Reader):
+        return writer
+    usable = np.flatnonzero(store.status == OK)
+    if not len(usable):
+        raise InputError(
+            f"no example of {config.encodings} can be used for R",
+            got=f"{store.count} examples, all flagged {store.facts['left_out']}",
+            expected="at least one gradient that is finite and not zero",
+            remedy="look at the examples named in the manifest under left_out_ids",
+        )
+    sample = usable
+    if 0 < config.sample_size < len(usable):
+        generator = seeds.generator(config.seed, "curvature", "sample")
+        sample = np.sort(generator.choice(usable, config.sample_size, replace=False))
+    total = np.zeros((len(store.blocks), store.block_dimension, store.block_dimension), np.float64)
+    progress = Progress("estimate_curvature", len(sample), "examples")
+    for start in range(0, len(sample), config.rows_at_once):
+        rows = sample[start : start + config.rows_at_once]
+        total += curvature.autocorrelation(store.read_rows(rows)) * len(rows)
+        progress.advance(len(rows))
+    array = writer.array("curvature", total.shape, "float32", 1)
+    for block, value in enumerate(total / len(sample)):
+        array.write_shard(block, value[None].astype(np.float32))
+    shared = ("checkpoint", "projection", "second_moments", "blocks")
+    facts = {name: store.facts[name] for name in shared}
+    return writer.finish(facts | {"sample": len(sample), "left_out": store.count - len(usable)})

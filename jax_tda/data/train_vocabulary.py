@@ -1,0 +1,90 @@
+"""Makes the vocabulary artifact: SentencePiece trained on a corpus, plain bytes, or the user's own model."""
+
+import dataclasses
+from collections import Counter
+
+from etils import epath
+
+from jax_tda.artifacts.artifact import Reader, Writer, begin
+from jax_tda.core.config import input_path, settings
+from jax_tda.core.errors import InputError
+from jax_tda.data import sources, vocabulary
+
+KIND = "vocabulary"
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainVocabularyConfig:
+    """How text becomes tokens.
+
+    Args:
+      source: the corpus to train on, a file of JSON lines or `seqio:NAME`.
+      seqio_module: module that registers the Task.
+      seqio_split: its split.
+      kind: `sentencepiece` trains one; `bytes` needs no training; `file` takes `model`, `task` the Task's own.
+      size: number of pieces.
+      model: the user's SentencePiece `.model` file, for kind `file`.
+      on_bad_record: `refuse`, or `skip` and count.
+    """
+
+    source: str = input_path()
+    seqio_module: str = "jax_tda.data.facts.tasks"
+    seqio_split: str = "train"
+    kind: str = "sentencepiece"
+    size: int = 2048
+    model: str = input_path()
+    on_bad_record: str = "refuse"
+
+
+def plan(config: TrainVocabularyConfig, output: str) -> str:
+    """What the job would do."""
+    return f"train_vocabulary: {config.kind} vocabulary of {config.size} pieces from {config.source} → {output}"
+
+
+def run(config: TrainVocabularyConfig, output: str) -> Reader:
+    """Writes the vocabulary artifact."""
+    described = settings(config) | {
+        "source": sources.identity(config.source, config.seqio_module, config.seqio_split),
+        "model": sources.identity(config.model, "", "") if config.model else {},
+    }
+    writer = begin(output, KIND, described, {})
+    if isinstance(writer, Reader):
+        return writer
+    rejected: Counter[str] = Counter()
+    made = _make(config, rejected)
+    write(writer, made)
+    return writer.finish({"size": made.size, "vocabulary": made.digest, "rejected": dict(rejected)})
+
+
+def write(writer: Writer, made: vocabulary.Vocabulary) -> None:
+    """Puts a vocabulary into an artifact, below `vocabulary/`."""
+    for name, data in made.files().items():
+        writer.write_bytes(f"vocabulary/{name}", data)
+
+
+def _make(config: TrainVocabularyConfig, rejected: Counter[str]) -> vocabulary.Vocabulary:
+    if config.kind == "bytes":
+        return vocabulary.ByteVocabulary()
+    if config.kind == "file":
+        if not config.model or not epath.Path(config.model).is_file():
+            raise InputError(
+                "there is no SentencePiece model to take",
+                got=config.model or "no path",
+                expected="the path of a .model file",
+                remedy="set train_vocabulary.model",
+            )
+        return vocabulary.SentencePieceVocabulary(epath.Path(config.model).read_bytes())
+    if config.kind == "task" and (own := sources.own_vocabulary(config.source, config.seqio_module)):
+        return own
+    if config.kind != "sentencepiece":
+        raise InputError(
+            "unknown kind of vocabulary",
+            got=config.kind,
+            expected="sentencepiece, bytes, file, or task with a seqio source",
+            remedy="set train_vocabulary.kind to one of them",
+        )
+    found = sources.read(
+        config.source, config.seqio_module, config.seqio_split, "passages", config.on_bad_record, rejected
+    )
+    model = vocabulary.train_sentencepiece((record.text for record in found), config.size)
+    return vocabulary.SentencePieceVocabulary(model)

@@ -1,0 +1,205 @@
+"""encode: from a tokenized corpus and a checkpoint to an encodings artifact, shard by shard, stored before R."""
+
+import dataclasses
+import hashlib
+from typing import Any
+
+import numpy as np
+
+from jax_tda.artifacts import encodings as schema
+from jax_tda.artifacts.artifact import Reader, Writer, begin, open_artifact
+from jax_tda.core import mesh as meshes
+from jax_tda.core.config import input_path, settings
+from jax_tda.core.errors import InputError
+from jax_tda.core.progress import Progress
+from jax_tda.data import corpus as corpora
+from jax_tda.data.batches import bucket_lengths, sweep
+from jax_tda.encoding.blocks import DEFAULT_EXCLUDE
+from jax_tda.encoding.encoder import Encoder
+from jax_tda.encoding.second_moments import SecondMoments, second_moments_from
+from jax_tda.models import checkpoint_artifact, checkpoints
+from jax_tda.models.checkpoint_artifact import Checkpoint
+
+
+@dataclasses.dataclass(frozen=True)
+class EncodeConfig:
+    """What is encoded, with which model, how.
+
+    Args:
+      examples: the tokenized corpus or queries.
+      checkpoint: model and optimizer state.
+      second_moments: `checkpoint` divides by √V of its optimizer, reduced to rank one; `none` by nothing.
+      blocks: `groups` or `matrices`.
+      projected_size: p.
+      seed: of the projections.
+      epsilon: floor of the rank-one factors of V, relative to their mean.
+      exclude: patterns of parameters that are left out; empty for the default (embeddings, head, norms, biases).
+      loss: `target` counts each example's own span (all of a passage, the target of a query), `all` every token.
+      buckets: how many padded lengths; each costs a compilation.
+      tokens_per_batch: padded tokens encoded at once.
+      shard_rows: examples per shard, the unit of writing and of resumption.
+    """
+
+    examples: str = input_path()
+    checkpoint: str = input_path()
+    second_moments: str = "checkpoint"
+    blocks: str = "groups"
+    projected_size: int = 32
+    seed: int = 0
+    epsilon: float = 1e-10
+    exclude: tuple[str, ...] = ()
+    loss: str = "target"
+    buckets: int = 3
+    tokens_per_batch: int = 1024
+    shard_rows: int = 1024
+
+
+def plan(config: EncodeConfig, output: str) -> str:
+    """What the job would do: every parameter's fate, and the size of the store."""
+    lines = [f"encode: {config.examples} with {config.checkpoint}, second moments {config.second_moments} → {output}"]
+    if config.examples and config.checkpoint:
+        examples, encoder = corpora.open_corpus(config.examples), _encoder(config)
+        _check_fit(config, examples.reader, open_artifact(config.checkpoint, checkpoint_artifact.KIND))
+        covered = encoder.plan
+        lines += [f"  {m.route:7} {m.path} {m.shape} → {', '.join(sorted(set(m.blocks)))}" for m in covered.matrices]
+        lines += [f"  excluded {path} by {pattern!r}" for path, pattern in covered.excluded.items()]
+        size = examples.count * len(covered.blocks) * config.projected_size**2 * 4
+        lines.append(
+            f"  {covered.attributed_share:.1%} of the parameters; {examples.count:,} examples × {len(covered.blocks)} "
+            f"blocks of {config.projected_size}×{config.projected_size} = {size / 2**20:,.1f} MiB"
+        )
+    return "\n".join(lines)
+
+
+def run(config: EncodeConfig, output: str) -> Reader:
+    """Writes the encodings artifact; a killed run redoes at most the shard in flight."""
+    _check_choices(config)
+    examples = corpora.open_corpus(config.examples)
+    checkpoint = open_artifact(config.checkpoint, checkpoint_artifact.KIND)
+    _check_fit(config, examples.reader, checkpoint)
+    writer = begin(output, schema.KIND, settings(config), {"examples": examples.reader, "checkpoint": checkpoint})
+    if isinstance(writer, Reader):
+        return writer
+    encoder = _encoder(config)
+    counts = _encode_shards(writer, encoder, examples, config)
+    writer.write_lines("ids.jsonl", ({"id": name} for name in examples.ids))
+    return writer.finish(_facts(encoder, checkpoint, config) | counts)
+
+
+def _check_choices(config: EncodeConfig) -> None:
+    for name, choices in {"second_moments": ("checkpoint", "none"), "loss": ("target", "all")}.items():
+        if getattr(config, name) not in choices:
+            raise InputError(
+                f"encode.{name} is not possible",
+                got=getattr(config, name),
+                expected=" or ".join(choices),
+                remedy=f"set encode.{name} to one of them",
+            )
+
+
+def _check_fit(config: EncodeConfig, examples: Reader, checkpoint: Reader) -> None:
+    for name in ("vocabulary", "context"):
+        ours, theirs = examples.manifest.facts[name], checkpoint.manifest.facts[name]
+        fits = ours == theirs if name == "vocabulary" else examples.manifest.facts["longest"] <= theirs
+        if not fits:
+            raise InputError(
+                f"{config.examples} does not fit the checkpoint {config.checkpoint}: {name}",
+                got=ours if name == "vocabulary" else f"an example of {examples.manifest.facts['longest']} tokens",
+                expected=f"{theirs}" if name == "vocabulary" else f"at most {theirs} tokens",
+                remedy="tokenize with the checkpoint: tokenize.vocabulary = its path",
+            )
+
+
+def second_moments_of(checkpoint: Checkpoint) -> tuple[Any, SecondMoments]:
+    """Parameters and second moments of a checkpoint.
+
+    The optimizer state is read as plain containers, since only the names in it matter.
+    """
+    stored = checkpoints.restore_untyped(str(checkpoint.reader.path / "state"))
+    settings = checkpoint.optimizer
+    return stored["params"], second_moments_from(stored["opt_state"], b2=settings["b2"], epsilon=settings["epsilon"])
+
+
+def _encoder(config: EncodeConfig) -> Encoder:
+    checkpoint = checkpoint_artifact.open_checkpoint(config.checkpoint)
+    moments: SecondMoments | None = None
+    if config.second_moments == "checkpoint":
+        params, moments = second_moments_of(checkpoint)
+    else:
+        params = checkpoint.params()
+    return Encoder(
+        checkpoint.model,
+        params,
+        moments,
+        config.blocks,
+        config.projected_size,
+        config.seed,
+        exclude=config.exclude or DEFAULT_EXCLUDE,
+        epsilon=config.epsilon,
+        mesh=meshes.make_mesh(),
+    )
+
+
+def _encode_shards(
+    writer: Writer, encoder: Encoder, examples: corpora.Corpus, config: EncodeConfig
+) -> dict[str, Any]:
+    count, blocks, p, rows = examples.count, encoder.plan.blocks, config.projected_size, config.shard_rows
+    store = writer.array("encodings", (count, len(blocks), p, p), "float32", rows)
+    status_store = writer.array("status", (count,), "int8", rows)
+    lengths = examples.spans[:, 0]
+    buckets = bucket_lengths(lengths, config.buckets)
+    finished = writer.finished_units()
+    progress = Progress("encode", count, "examples", done=sum(unit["rows"] for unit in finished.values()))
+    for start in range(0, count, rows):
+        unit = f"shard_{start // rows:07d}"
+        if unit in finished:
+            continue
+        members = np.arange(start, min(start + rows, count))
+        values = np.empty((len(members), len(blocks), p, p), np.float32)
+        for batch, length, size in sweep(members, lengths[members], buckets, config.tokens_per_batch):
+            encoded = encoder.encode(examples.examples(batch, length, size, config.loss))
+            values[batch - start] = np.stack([np.asarray(encoded[block])[: len(batch)] for block in blocks], axis=1)
+            progress.advance(len(batch))
+        status = _judge(values)
+        store.write_shard(start, values)
+        status_store.write_shard(start, status)
+        finished[unit] = {"rows": len(members)} | {
+            name: [examples.ids[start + row] for row in np.flatnonzero(status == code)]
+            for code, name in schema.STATUS_NAMES.items()
+        }
+        writer.finish_unit(unit, finished[unit])
+    left_out = {n: [i for u in sorted(finished) for i in finished[u][n]] for n in schema.STATUS_NAMES.values()}
+    for name, ids in left_out.items():
+        if ids:
+            print(f"encode: {len(ids)} examples flagged {name}, left out of R and rankings: {', '.join(ids[:5])}")
+    return {
+        "examples": count,
+        "left_out": {name: len(ids) for name, ids in left_out.items()},
+        "left_out_ids": {name: ids[:1000] for name, ids in left_out.items()},
+        "bucket_lengths": list(buckets),
+    }
+
+
+def _judge(values: np.ndarray) -> np.ndarray:
+    """Each row's status; a row that is not finite becomes NaN throughout, so that it can never be half used."""
+    flat = values.reshape(len(values), -1)
+    finite = np.isfinite(flat).all(axis=1)
+    values[~finite] = np.nan
+    zero = finite & ~flat.any(axis=1)
+    return np.where(finite, np.where(zero, schema.ZERO, schema.OK), schema.NOT_FINITE).astype(np.int8)
+
+
+def _facts(encoder: Encoder, checkpoint: Reader, config: EncodeConfig) -> dict[str, Any]:
+    prints = "".join(f"{path}:{mark};" for path, mark in sorted(encoder.fingerprints.items()))
+    return {
+        "blocks": list(encoder.plan.blocks),
+        "projected_size": config.projected_size,
+        "projection": hashlib.sha256(prints.encode()).hexdigest(),
+        "projection_fingerprints": encoder.fingerprints,
+        "checkpoint": checkpoint.manifest.digest,
+        "second_moments": "none" if config.second_moments == "none" else f"rank_one, epsilon {config.epsilon}",
+        "reduced_to_rank_one": encoder.reduced,
+        "encoded": {m.path: {"route": m.route, "shape": list(m.shape)} for m in encoder.plan.matrices},
+        "excluded": encoder.plan.excluded,
+        "attributed_share": encoder.plan.attributed_share,
+    }

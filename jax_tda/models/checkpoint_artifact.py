@@ -1,0 +1,60 @@
+"""The checkpoint artifact: parameters and optimizer state in orbax, beside the settings that rebuild both.
+
+Files: `state/` (orbax: params, opt_state, step), `decoder.json`, `optimizer.json`, the vocabulary.
+"""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jax_tda.artifacts.artifact import Reader, open_artifact
+from jax_tda.models import checkpoints
+from jax_tda.models.decoder import Decoder, DecoderConfig
+
+KIND = "checkpoint"
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """A finished checkpoint artifact, every file of it checked."""
+
+    reader: Reader
+
+    @functools.cached_property
+    def model(self) -> Decoder:
+        """The model."""
+        return Decoder(DecoderConfig(**self.reader.read_json("decoder.json")))
+
+    @property
+    def context(self) -> int:
+        """The longest example that the model was trained for, in tokens."""
+        return int(self.reader.manifest.facts["context"])
+
+    @functools.cached_property
+    def optimizer(self) -> dict[str, Any]:
+        """The optimizer's settings and the number of steps; `second_moments_from` and tail-patch read from it."""
+        settings: dict[str, Any] = self.reader.read_json("optimizer.json")
+        return settings
+
+    def params(self) -> Any:
+        """The parameters alone."""
+        shapes = jax.eval_shape(lambda: self.model.init(jax.random.key(0), jnp.zeros((1, 2), jnp.int32))["params"])
+        return checkpoints.restore_params(str(self.reader.path / "state"), shapes)
+
+    def state(self, like: Any) -> Any:
+        """Parameters, optimizer state and step, in the types of `like`."""
+        return checkpoints.restore(str(self.reader.path / "state"), like)
+
+
+def open_checkpoint(path: str) -> Checkpoint:
+    """Opens a finished checkpoint and checks every byte of it.
+
+    Raises:
+      InputError: it is missing, unfinished or damaged.
+    """
+    reader = open_artifact(path, KIND)
+    reader.check_files()
+    return Checkpoint(reader)

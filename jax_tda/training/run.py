@@ -1,0 +1,118 @@
+"""pretrain: from a tokenized corpus to a checkpoint with its optimizer state."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+
+from jax_tda.artifacts.artifact import Reader, begin
+from jax_tda.core import mesh as meshes
+from jax_tda.core.config import input_path, settings
+from jax_tda.data import train_vocabulary
+from jax_tda.data.batches import Epochs, bucket_lengths
+from jax_tda.data.corpus import Corpus, open_corpus
+from jax_tda.models import checkpoint_artifact, checkpoints
+from jax_tda.models.decoder import Decoder, DecoderConfig
+from jax_tda.training.loop import TrainingConfig, train
+from jax_tda.training.optimizers import OptimizerConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainConfig:
+    """What is trained, on what, for how long.
+
+    Args:
+      corpus: the tokenized corpus.
+      decoder: the model; its vocabulary size is taken from the corpus.
+      optimizer: the optimizer and its schedule.
+      steps: updates.
+      tokens_per_batch: padded tokens per update.
+      buckets: how many padded lengths; each costs a compilation.
+      seed: of initial parameters and of the order of examples.
+      log_every: steps between printed losses.
+      save_every: steps between checkpoints that a killed run can go on from.
+    """
+
+    corpus: str = input_path()
+    decoder: DecoderConfig = dataclasses.field(default_factory=DecoderConfig)
+    optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
+    steps: int = 3000
+    tokens_per_batch: int = 512
+    buckets: int = 3
+    seed: int = 0
+    log_every: int = 100
+    save_every: int = 500
+
+
+def plan(config: PretrainConfig, output: str) -> str:
+    """What the job would do, and its cost: 6 FLOPs per parameter and token."""
+    decoder = config.decoder
+    shapes = jax.eval_shape(lambda: Decoder(decoder).init(jax.random.key(0), np.zeros((1, 2), np.int32)))
+    count = sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(shapes))
+    flops = 6 * count * config.tokens_per_batch * config.steps
+    return (
+        f"pretrain: {count:,} parameters (vocabulary {decoder.vocabulary_size:,}), {config.optimizer.name}, "
+        f"{config.steps:,} steps of {config.tokens_per_batch:,} tokens, about {flops:.2g} FLOPs → {output}"
+    )
+
+
+def run(config: PretrainConfig, output: str) -> Reader:
+    """Writes the checkpoint artifact; a killed run goes on from its latest complete step."""
+    corpus = open_corpus(config.corpus)
+    facts = corpus.reader.manifest.facts
+    decoder = dataclasses.replace(config.decoder, vocabulary_size=facts["vocabulary_size"])
+    writer = begin(
+        output,
+        checkpoint_artifact.KIND,
+        settings(dataclasses.replace(config, decoder=decoder)),
+        {"corpus": corpus.reader},
+    )
+    if isinstance(writer, Reader):
+        return writer
+    training = TrainingConfig(config.steps, config.seed, config.log_every, 0, config.save_every)
+    scratch = writer.scratch()
+    losses: list[float] = []
+    state = train(
+        Decoder(decoder),
+        config.optimizer,
+        training,
+        _batches(corpus, config),
+        progress_directory=str(scratch),
+        scalars_directory=str(writer.path / "scalars"),
+        log=lambda _, seen: losses.append(float(seen["loss"])),
+    )
+    place = writer.path / "state"
+    if place.exists():  # An earlier run was killed between this save and the manifest.
+        place.rmtree()
+    checkpoints.save(str(place), state._asdict())
+    writer.write_json("decoder.json", settings(decoder))
+    writer.write_json("optimizer.json", settings(config.optimizer) | {"steps": config.steps})
+    train_vocabulary.write(writer, corpus.vocabulary)
+    return writer.finish(
+        {
+            "context": corpus.context,
+            "step": int(state.step),
+            "parameters": sum(int(leaf.size) for leaf in jax.tree.leaves(state.params)),
+            "final_loss": losses[-1] if losses else None,
+            "vocabulary": facts["vocabulary"],
+        }
+    )
+
+
+def _batches(corpus: Corpus, config: PretrainConfig) -> Any:
+    """step → batch. Batch sizes are multiples of the number of devices, so that each has its share."""
+    lengths = corpus.spans[:, 0]
+    epochs = Epochs(lengths, bucket_lengths(lengths, config.buckets), config.tokens_per_batch, config.seed)
+    devices = meshes.make_mesh().devices.size
+    tokens = corpus.examples(np.arange(corpus.count), corpus.longest, corpus.count)
+
+    def batch(step: int) -> dict[str, np.ndarray]:
+        rows, length, size = epochs.batch(step)
+        size = -(-size // devices) * devices
+        padded = np.full(size, rows[0])
+        padded[: len(rows)] = rows
+        weights = tokens["loss_weights"][padded, :length] * (np.arange(size) < len(rows))[:, None]
+        return {"tokens": tokens["tokens"][padded, :length], "loss_weights": weights}
+
+    return batch
