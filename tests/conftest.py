@@ -1,4 +1,4 @@
-"""Every test sees eight CPU devices, an array never gains axes unasked, and equal programs are compiled once a session."""
+"""Every test sees eight CPU devices; an array never gains axes unasked; equal programs are compiled once."""
 
 import os
 

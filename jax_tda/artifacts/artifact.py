@@ -57,7 +57,7 @@ class Writer:
     def __init__(self, place: _Place, kind: str, settings: dict[str, Any], inputs: "dict[str, Reader]"):
         self._place, self.kind, self._settings = place, kind, settings
         self._inputs = {n: {"kind": r.manifest.kind, "digest": r.manifest.digest} for n, r in sorted(inputs.items())}
-        self._paths = {n: str(r.path) for n, r in sorted(inputs.items())}
+        self._paths = {n: str(r) for n, r in sorted(inputs.items())}
         self._started = time.monotonic()
         self._hashes: dict[str, str] = {}
         self._arrays: list[str] = []

@@ -54,6 +54,17 @@ def too_few_queries(component: int, rank: int, queries: int) -> InputError:
     )
 
 
+def check_queries(query_weight: float, component: int, blocks: int, block_dimension: int, queries: int) -> None:
+    """Refuses, before anything is encoded, a rule for λ that so few queries can never satisfy.
+
+    Raises:
+      InputError: λ is left to the rule (`query_weight` < 0) and R_query cannot reach rank `component`.
+    """
+    rank = min(queries, block_dimension) * blocks
+    if query_weight < 0 and component > rank:
+        raise too_few_queries(component, rank, queries)
+
+
 def default_component(dimension: int, fraction: float) -> int:
     """k for encodings of `dimension` numbers: 1000 of 65,536 in the paper, the same share of fewer here."""
     return max(1, round(fraction * dimension))

@@ -45,7 +45,7 @@ def make_mesh(
             expected="data × model equal to the number of devices (data 0: all that remain)",
             remedy="change data or model, or set data to 0",
         )
-    # A plain reshape keeps neighbours in `model`; topology-aware orders refuse some shapes, (32, 8) on v5e-256 among them.
+    # A plain reshape: topology-aware orders refuse some shapes, (32, 8) on a v5e-256 among them.
     return Mesh(np.array(found).reshape(groups, model), axes, axis_types=(AxisType.Auto, AxisType.Auto))
 
 

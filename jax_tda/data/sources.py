@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from etils import epath
 
+from jax_tda.core.errors import InputError
 from jax_tda.data import json_lines, records, seqio_source
 from jax_tda.data.vocabulary import Vocabulary
 
@@ -41,6 +42,21 @@ def identity(source: str, module: str, split: str) -> dict[str, str]:
             while block := stream.read(1 << 20):
                 hasher.update(block)
     return {"sha256": hasher.hexdigest()}
+
+
+def check_exists(source: str) -> None:
+    """Refuses a path where there is no file; a Task is looked up when it is read.
+
+    Raises:
+      InputError: there is no file.
+    """
+    if not source.startswith(_SEQIO) and not epath.Path(source).is_file():
+        raise InputError(
+            f"there is no corpus at {source}",
+            got="no file",
+            expected="a file of JSON lines, or seqio:NAME",
+            remedy="check the path",
+        )
 
 
 def own_vocabulary(source: str, module: str) -> Vocabulary | None:

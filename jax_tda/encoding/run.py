@@ -16,9 +16,8 @@ from jax_tda.data import corpus as corpora
 from jax_tda.data.batches import bucket_lengths, sweep
 from jax_tda.encoding.blocks import DEFAULT_EXCLUDE
 from jax_tda.encoding.encoder import Encoder
-from jax_tda.encoding.second_moments import SecondMoments, second_moments_from
-from jax_tda.models import checkpoint_artifact, checkpoints
-from jax_tda.models.checkpoint_artifact import Checkpoint
+from jax_tda.encoding.second_moments import SecondMoments, of_checkpoint
+from jax_tda.models import checkpoint_artifact
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,21 +109,11 @@ def _check_fit(config: EncodeConfig, examples: Reader, checkpoint: Reader) -> No
             )
 
 
-def second_moments_of(checkpoint: Checkpoint) -> tuple[Any, SecondMoments]:
-    """Parameters and second moments of a checkpoint.
-
-    The optimizer state is read as plain containers, since only the names in it matter.
-    """
-    stored = checkpoints.restore_untyped(str(checkpoint.reader.path / "state"))
-    settings = checkpoint.optimizer
-    return stored["params"], second_moments_from(stored["opt_state"], b2=settings["b2"], epsilon=settings["epsilon"])
-
-
 def _encoder(config: EncodeConfig) -> Encoder:
     checkpoint = checkpoint_artifact.open_checkpoint(config.checkpoint)
     moments: SecondMoments | None = None
     if config.second_moments == "checkpoint":
-        params, moments = second_moments_of(checkpoint)
+        params, moments = of_checkpoint(checkpoint)
     else:
         params = checkpoint.params()
     return Encoder(

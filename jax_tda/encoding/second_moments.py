@@ -12,6 +12,8 @@ import numpy as np
 
 from jax_tda.core import trees
 from jax_tda.core.errors import InputError
+from jax_tda.models import checkpoints
+from jax_tda.models.checkpoint_artifact import Checkpoint
 
 Leaf = Any
 
@@ -155,6 +157,16 @@ def second_moments_from(optax_state: Any, *, b2: float = 0.999, epsilon: float =
             remedy="give the state of a trained checkpoint, or encode without second moments",
         )
     return SecondMoments(leaves, 1.0 - b2**count, epsilon, "adam")
+
+
+def of_checkpoint(checkpoint: Checkpoint) -> tuple[Any, SecondMoments]:
+    """Parameters and second moments of a checkpoint artifact.
+
+    The optimizer state is read as plain containers, since only the names in it matter.
+    """
+    stored = checkpoints.restore_untyped(str(checkpoint.reader.path / "state"))
+    settings = checkpoint.optimizer
+    return stored["params"], second_moments_from(stored["opt_state"], b2=settings["b2"], epsilon=settings["epsilon"])
 
 
 @dataclasses.dataclass(frozen=True)

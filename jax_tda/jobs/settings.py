@@ -42,4 +42,4 @@ def build(job: str, bindings: Sequence[Binding], jobs: Mapping[str, str], parts:
         if binding.name not in known:
             raise unknown(f"{binding.place}: no job is called `{binding.name}`", binding.name, known)
         values.setdefault(binding.name, {})[binding.parameter] = checked(binding, load(known[binding.name]))
-    return _made(job, load(jobs[job]), values, {target: name for name, target in parts.items()})
+    return _made(job, load(jobs[job]), values, {target: name for name, target in known.items()})

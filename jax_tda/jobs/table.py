@@ -9,6 +9,7 @@ JOBS: Mapping[str, str] = {
     "tokenize": "jax_tda.data.tokenize:TokenizeConfig",
     "pretrain": "jax_tda.training.run:PretrainConfig",
     "encode": "jax_tda.encoding.run:EncodeConfig",
+    "answer": "jax_tda.evaluation.answers:AnswerConfig",
     "estimate_curvature": "jax_tda.attribution.estimate:EstimateCurvatureConfig",
     "mix_curvature": "jax_tda.attribution.mix:MixCurvatureConfig",
     "score": "jax_tda.attribution.run:ScoreConfig",
@@ -21,6 +22,8 @@ PARTS: Mapping[str, str] = {
     "decoder": "jax_tda.models.decoder:DecoderConfig",
     "optimizer": "jax_tda.training.optimizers:OptimizerConfig",
     "bm25": "jax_tda.baselines.lexical:LexicalConfig",
+    "tail_patch": "jax_tda.evaluation.tail_patch:TailPatchConfig",
+    "page": "jax_tda.viewer.settings:PageConfig",
     "bootstrap": "jax_tda.evaluation.bootstrap:BootstrapConfig",
 }
 

@@ -1,13 +1,14 @@
 """Trees of arrays on disk in Orbax's form, local or gs://: written atomically, read back onto any devices.
 
-A training checkpoint holds {"params", "opt_state", "step"}; foreign readers see plain nested keys, and reading back gives
-the very types (Optax's named tuples) of the tree it is read like.
+A training checkpoint holds {"params", "opt_state", "step"}; foreign readers see plain nested keys, and reading back
+gives the very types (Optax's named tuples) of the tree it is read like.
 """
 
 import re
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 from jax.sharding import Sharding, SingleDeviceSharding
@@ -47,7 +48,7 @@ def restore(directory: str, like: Any, sharding: Sharding | None = None) -> Any:
     Args:
       directory: where `save` wrote.
       like: a tree of the wanted types whose leaves have the wanted shape and dtype (arrays or jax.ShapeDtypeStruct).
-      sharding: where every leaf goes; None leaves it to each leaf of `like`, and to the first device where it says nothing.
+      sharding: where every leaf goes; None leaves it to each leaf of `like`, or else to the first device.
 
     Raises:
       InputError: if there is no complete checkpoint, or its leaves are not those of `like`.
@@ -80,7 +81,8 @@ def restore_untyped(directory: str) -> dict[str, Any]:
     """
     path = _complete(directory)
     with ocp.PyTreeCheckpointer() as checkpointer:
-        how = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), checkpointer.metadata(path).item_metadata.tree)
+        stored = checkpointer.metadata(path).item_metadata.tree
+        how = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), stored)
         restored: dict[str, Any] = checkpointer.restore(path, args=ocp.args.PyTreeRestore(restore_args=how))
     return restored
 
@@ -101,7 +103,7 @@ def save_step(directory: str, step: int, state: Any) -> None:
 
 
 def latest_step(directory: str) -> tuple[int, str] | None:
-    """The number and path of the latest complete checkpoint that `save_step` wrote below `directory`, if there is one."""
+    """The number and path of the latest complete checkpoint that `save_step` wrote below `directory`, if any."""
     parent = epath.Path(directory)
     if not parent.exists():
         return None

@@ -30,8 +30,8 @@ class OptimizerConfig:
       b2: AdamW's decay of the second moments.
       epsilon: AdamW's addition to the root of the second moments.
       decay_exponent: Adafactor's second moments decay by 1 − t^(−decay_exponent) at step t = 1, 2, ….
-      min_dim_size_to_factor: Adafactor keeps row and column moments alone for arrays whose second largest dimension is at
-        least this.
+      min_dim_size_to_factor: Adafactor keeps row and column moments alone for arrays whose second largest dimension is
+        at least this.
       factored_epsilon: Adafactor's addition to the squared gradient.
       update_clip: Adafactor's largest root mean square of one array's update, before the rate; 0 means no clipping.
     """

@@ -50,7 +50,7 @@ job() {
   local command=("$PYTHON" -m "jax_tda.jobs.$verb" "--gin_file=$config" "--output_dir=$output")
   for binding in "$@"; do command+=("--gin_bindings=$binding"); done
   if [ -n "$seed" ]; then
-    for binding in pretrain encode estimate_curvature rank_baseline evaluate; do
+    for binding in pretrain encode estimate_curvature rank_baseline evaluate tail_patch; do
       command+=("--gin_bindings=$binding.seed=$((10#$seed))")
     done
   fi
@@ -73,8 +73,8 @@ check=("check_road.corpus=$(text "$corpus")" "check_road.queries=$(text "$querie
 $trains || check+=("check_road.$model")
 job check_road "$out" "${check[@]}"
 
-# Text to tokens. A given checkpoint brings its vocabulary.
-vocabulary=$checkpoint/vocabulary
+# Text to tokens. A given checkpoint brings its vocabulary and its context.
+vocabulary=$checkpoint
 if $trains; then
   vocabulary=$out/vocabulary
   job train_vocabulary "$vocabulary" "train_vocabulary.source=$(text "$corpus")"
@@ -82,13 +82,11 @@ fi
 tokens=("tokenize.vocabulary=$(text "$vocabulary")")
 job tokenize "$out/queries" "${tokens[@]}" "tokenize.source=$(text "$queries")" "tokenize.kind='queries'"
 # The corpus is cut to the context, which is the longest query's length or the config's, whichever is longer.
-job tokenize "$out/corpus" "${tokens[@]}" "tokenize.source=$(text "$corpus")" "tokenize.kind='corpus'" \
-  "tokenize.queries=$(text "$out/queries")"
+job tokenize "$out/corpus" "${tokens[@]}" "tokenize.source=$(text "$corpus")" "tokenize.queries=$(text "$out/queries")"
 
-# Tokens to a model and its optimizer state.
-if $trains; then
-  job pretrain "$checkpoint" "pretrain.corpus=$(text "$out/corpus")" "pretrain.vocabulary=$(text "$vocabulary")"
-fi
+# Tokens to a model and its optimizer state; then, what does the model answer?
+if $trains; then job pretrain "$checkpoint" "pretrain.corpus=$(text "$out/corpus")"; fi
+job answer "$out/answers" "answer.queries=$(text "$out/queries")" "answer.$model"
 
 # Examples to encodings: with the optimizer's second moments, and without, on the same projections.
 for stream in train query; do
@@ -102,20 +100,17 @@ done
 for stream in train query; do
   job estimate_curvature "$out/curvature/$stream" "estimate_curvature.encodings=$(text "$out/encodings/$stream")"
 done
-mix=(
-  "mix_curvature.train=$(text "$out/curvature/train")"
-  "mix_curvature.query=$(text "$out/curvature/query")"
-  "mix_curvature.train_encodings=$(text "$out/encodings/train")"
-)
-job mix_curvature "$out/corrections/r_train" "${mix[@]}" "mix_curvature.rule='fixed'" "mix_curvature.mixing=0.0"
-job mix_curvature "$out/corrections/trackstar" "${mix[@]}"
+mix=("mix_curvature.train=$(text "$out/curvature/train")" "mix_curvature.encodings=$(text "$out/encodings/train")")
+job mix_curvature "$out/corrections/r_train" "${mix[@]}" "mix_curvature.query_weight=0.0"
+job mix_curvature "$out/corrections/trackstar" "${mix[@]}" "mix_curvature.query=$(text "$out/curvature/query")"
 
 # Encodings to rankings: the ladder from the plain gradient's dot product to TrackStar.
+answers="answers=$(text "$out/answers")"
 rank() { # METHOD ENCODINGS BINDING…
   local method=$1 encodings=$2
   shift 2
   job score "$out/rankings" "score.method='$method'" "score.train=$(text "$out/$encodings/train")" \
-    "score.query=$(text "$out/$encodings/query")" "$@"
+    "score.query=$(text "$out/$encodings/query")" "score.$answers" "$@"
 }
 rank grad_dot encodings_plain "score.unit_norm=False"
 rank grad_cosine encodings_plain
@@ -124,15 +119,15 @@ rank r_train encodings "score.correction=$(text "$out/corrections/r_train")"
 rank trackstar encodings "score.correction=$(text "$out/corrections/trackstar")"
 
 # Texts to rankings: other ways to the same form.
-texts=("rank_baseline.corpus=$(text "$out/corpus")" "rank_baseline.queries=$(text "$out/queries")")
+texts=("corpus=$(text "$out/corpus")" "queries=$(text "$out/queries")")
 for method in bm25 bm25_prompt gold random; do
-  job rank_baseline "$out/rankings" "${texts[@]}" "rank_baseline.method='$method'"
+  job rank_baseline "$out/rankings" "rank_baseline.method='$method'" "${texts[@]/#/rank_baseline.}" \
+    "rank_baseline.$answers"
 done
 
 # Rankings to judgements to a page.
-job evaluate "$out" "evaluate.rankings=$(text "$out/rankings")" "evaluate.corpus=$(text "$out/corpus")" \
-  "evaluate.queries=$(text "$out/queries")" "evaluate.$model"
-job show "$out/page" "show.report=$(text "$out/report.json")" "show.rankings=$(text "$out/rankings")" \
-  "show.corpus=$(text "$out/corpus")" "show.queries=$(text "$out/queries")"
+rankings="rankings=$(text "$out/rankings")"
+job evaluate "$out" "evaluate.$rankings" "${texts[@]/#/evaluate.}" "evaluate.$model" "evaluate.$answers"
+job show "$out/page" "show.report=$(text "$out")" "show.$rankings" "${texts[@]/#/show.}"
 
 $print || printf '\nThe page: %s\n' "$out/page/index.html"

@@ -24,7 +24,7 @@ def test_a_mesh_that_does_not_fit_the_devices_is_refused(data, model):
 
 
 def test_a_sharded_batch_holds_on_device_d_the_rows_of_group_d():
-    """Every array keeps its values; device d holds rows [d · B / 8, (d + 1) · B / 8), and both devices of a group the same."""
+    """Every array keeps its values; device d holds rows [d · B / 8, (d + 1) · B / 8), alike within a group."""
     batch = {"tokens": np.arange(48).reshape(16, 3), "row": np.arange(16)}
     placed = meshes.shard_batch(meshes.make_mesh(model=2), batch)
     for name, array in batch.items():

@@ -65,6 +65,18 @@ def test_parameters_are_read_without_the_optimizer(tmp_path):
     assert got["norm"]["scale"].sharding == where
 
 
+def test_a_checkpoint_can_be_read_without_knowing_its_types(tmp_path):
+    """restore_untyped gives the same leaves, in the same order, as NumPy arrays in dictionaries and lists."""
+    state = state_of(OPTIMIZERS["adafactor"])
+    checkpoints.save(str(tmp_path / "x"), state)
+    got = checkpoints.restore_untyped(str(tmp_path / "x"))
+    assert {type(leaf) for leaf in jax.tree.leaves(got)} <= {np.ndarray, np.int32, int}
+    rows = got["opt_state"][1]["v_row"]["layers"]["mlp"]["kernel"]
+    np.testing.assert_array_equal(rows, optax.tree_utils.tree_get(state, "v_row")["layers"]["mlp"]["kernel"])
+    np.testing.assert_array_equal(got["params"]["norm"]["scale"], state["params"]["norm"]["scale"])
+    assert int(got["step"]) == 7
+
+
 def test_a_missing_unfinished_or_foreign_checkpoint_is_named(tmp_path):
     """Nothing, an empty directory, a directory of something else: an error with the path and what to do."""
     (tmp_path / "empty").mkdir()
@@ -107,7 +119,7 @@ def test_a_checkpoint_is_never_written_over_what_exists(tmp_path):
 
 
 def test_the_latest_complete_checkpoint_is_found_and_older_ones_go(tmp_path):
-    """After steps 5 and 10 only 10 is there; a half-written 15 is not seen, and is replaced when 15 comes round again."""
+    """After steps 5 and 10 only 10 is there; a half-written 15 is not seen, and replaced later."""
     directory = str(tmp_path / "progress")
     assert checkpoints.latest_step(directory) is None
     for step in (5, 10):

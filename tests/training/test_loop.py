@@ -146,7 +146,7 @@ def test_a_loss_that_is_no_number_stops_training_and_names_its_step(tmp_path):
 
 
 def test_no_run_goes_on_from_the_progress_of_another(tmp_path):
-    """Another rate, another model, another number of steps: refused, naming what differs; other log intervals are not."""
+    """Another rate, another model, another number of steps: refused by name; other log intervals are not."""
     with pytest.raises(KilledError):
         train(MODEL, OPTIMIZER, CONFIG, killed_at(0), progress_directory=str(tmp_path))
     other_model = Decoder(dataclasses.replace(MODEL.config, rope_theta=7.0))

@@ -1,0 +1,84 @@
+"""rank_baseline: rankings that need no gradient, in the form that every method ends in."""
+
+import dataclasses
+from collections.abc import Iterable
+
+from jax_tda.artifacts import ranking
+from jax_tda.artifacts.artifact import Reader, begin, open_artifact
+from jax_tda.baselines import controls, lexical
+from jax_tda.core.config import input_path, settings
+from jax_tda.core.errors import InputError
+from jax_tda.data import corpus as corpora
+
+METHODS = ("bm25", "bm25_prompt", "gold", "random")
+_Ends = tuple[controls.Rows, controls.Rows]
+
+
+@dataclasses.dataclass(frozen=True)
+class RankBaselineConfig:
+    """Which baseline.
+
+    Args:
+      corpus: the tokenized corpus, with its texts.
+      queries: the tokenized queries.
+      answers: which queries the model answers exactly.
+      method: `bm25` (query = prompt + target), `bm25_prompt`, `gold` or `random`.
+      top_k: how many of each end.
+      seed: of `random`.
+      bm25: BM25's settings.
+    """
+
+    corpus: str = input_path()
+    queries: str = input_path()
+    answers: str = input_path()
+    method: str = "bm25"
+    top_k: int = 100
+    seed: int = 0
+    bm25: lexical.LexicalConfig = dataclasses.field(default_factory=lexical.LexicalConfig)
+
+
+def plan(config: RankBaselineConfig, output: str) -> str:
+    """What the job would do."""
+    return f"rank_baseline: {config.method}, top {config.top_k} of {config.corpus} for {config.queries} → {output}"
+
+
+def run(config: RankBaselineConfig, output: str) -> Reader:
+    """Writes one ranking, `METHOD.jsonl`, with a line for every query."""
+    if config.method not in METHODS:
+        raise InputError(
+            "unknown baseline",
+            got=config.method,
+            expected=", ".join(METHODS),
+            remedy="set rank_baseline.method to one of them",
+        )
+    corpus, queries = corpora.open_corpus(config.corpus), corpora.open_corpus(config.queries)
+    inputs = {"corpus": corpus.reader, "queries": queries.reader, "answers": open_artifact(config.answers, "answers")}
+    writer = begin(output, ranking.KIND, settings(config), inputs, name=config.method)
+    if isinstance(writer, Reader):
+        return writer
+    exact = {row["query_id"]: row["answered_exactly"] for row in inputs["answers"].read_lines("answers.jsonl")}
+    ids = corpus.ids
+
+    def entries(rows: controls.Rows) -> list[dict[str, object]]:
+        return [{"id": ids[row], "score": score} for row, score in rows]
+
+    lines = (
+        ranking.row(name, exact[name], entries(best), entries(worst))
+        for name, (best, worst) in zip(queries.ids, _rank(config, corpus, queries), strict=True)
+    )
+    count = writer.write_lines(f"{config.method}.jsonl", lines)
+    return writer.finish({"method": config.method, "queries": count})
+
+
+def _rank(config: RankBaselineConfig, corpus: corpora.Corpus, queries: corpora.Corpus) -> Iterable[_Ends]:
+    if config.method == "random":
+        return controls.random(config.seed, queries.ids, corpus.count, config.top_k)
+    if config.method == "gold":
+        rows: dict[str, list[int]] = {}
+        for row, record in enumerate(corpus.records):
+            rows.setdefault(record["document"], []).append(row)
+        golden = ([r for name in record["gold"] for r in rows.get(name, [])] for record in queries.records)
+        return (controls.gold(found, config.top_k) for found in golden)
+    field = "prompt" if config.method == "bm25_prompt" else "text"
+    asked = [record[field] for record in queries.records]
+    return lexical.bm25([record["text"] for record in corpus.records], asked, config.top_k, config.bm25)

@@ -1,0 +1,92 @@
+"""answer: which queries the model answers exactly, and how likely it finds each target."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+
+from jax_tda.artifacts.artifact import Reader, begin, open_artifact
+from jax_tda.core.config import input_path, settings
+from jax_tda.core.progress import Progress
+from jax_tda.data import corpus as corpora
+from jax_tda.data.batches import bucket_lengths, sweep
+from jax_tda.models import checkpoint_artifact, likelihood
+
+KIND = "answers"
+
+
+@dataclasses.dataclass(frozen=True)
+class AnswerConfig:
+    """Which queries, which model.
+
+    Args:
+      queries: the tokenized queries.
+      checkpoint: the model.
+      tokens_per_batch: padded tokens at once.
+    """
+
+    queries: str = input_path()
+    checkpoint: str = input_path()
+    tokens_per_batch: int = 4096
+
+
+def plan(config: AnswerConfig, output: str) -> str:
+    """What the job would do."""
+    return f"answer: greedy answers of {config.checkpoint} to {config.queries} → {output}"
+
+
+def run(config: AnswerConfig, output: str) -> Reader:
+    """Writes the answers artifact: `answers.jsonl`, a line per query."""
+    queries = corpora.open_corpus(config.queries)
+    inputs = {"queries": queries.reader, "checkpoint": open_artifact(config.checkpoint, checkpoint_artifact.KIND)}
+    writer = begin(output, KIND, settings(config), inputs)
+    if isinstance(writer, Reader):
+        return writer
+    checkpoint = checkpoint_artifact.open_checkpoint(config.checkpoint)
+    exact, log_p, guesses = _judge(checkpoint, queries, config.tokens_per_batch)
+    vocabulary = queries.vocabulary
+    writer.write_lines(
+        "answers.jsonl",
+        (
+            {
+                "query_id": name,
+                "answered_exactly": bool(exact[row]),
+                "target_log_probability": float(log_p[row]),
+                "likeliest": vocabulary.decode(guesses[row]),
+            }
+            for row, name in enumerate(queries.ids)
+        ),
+    )
+    facts = {"queries": queries.count, "answered_exactly": int(exact.sum()), "checkpoint": inputs["checkpoint"].manifest.digest}
+    return writer.finish(facts)
+
+
+def _judge(
+    checkpoint: checkpoint_artifact.Checkpoint, queries: corpora.Corpus, tokens_per_batch: int
+) -> tuple[np.ndarray, np.ndarray, list[list[int]]]:
+    model, params = checkpoint.model, checkpoint.params()
+
+    @jax.jit
+    def judge(params: Any, tokens: jax.Array, weights: jax.Array) -> Any:
+        logits = model.apply({"params": params}, tokens)
+        return (
+            likelihood.answered_exactly(logits, tokens, weights),
+            likelihood.target_log_probability(logits, tokens, weights),
+            logits.argmax(-1),
+        )
+
+    lengths = queries.spans[:, 0]
+    exact, log_p = np.zeros(queries.count, bool), np.zeros(queries.count, np.float32)
+    guesses: list[list[int]] = [[] for _ in range(queries.count)]
+    progress = Progress("answer", queries.count, "queries")
+    for rows, length, size in sweep(np.arange(queries.count), lengths, bucket_lengths(lengths, 2), tokens_per_batch):
+        batch = queries.examples(rows, length, size)
+        right, likely, best = jax.device_get(judge(params, batch["tokens"], batch["loss_weights"]))
+        exact[rows], log_p[rows] = right[: len(rows)], likely[: len(rows)]
+        for place, row in enumerate(rows):
+            stop, start = queries.spans[row]
+            # The logits at position t − 1 speak of the token at t, given the true tokens before it.
+            guesses[row] = best[place, start - 1 : stop - 1].tolist()
+        progress.advance(len(rows))
+    return exact, log_p, guesses

@@ -1,0 +1,234 @@
+"""evaluate: from rankings, whoever made them, to one report: retrieval, tail-patch, intervals, paired differences."""
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from etils import epath
+
+from jax_tda.artifacts import lineage, ranking
+from jax_tda.artifacts.artifact import Reader, begin, open_artifact
+from jax_tda.core import trees
+from jax_tda.core.config import input_path, settings
+from jax_tda.core.errors import InputError
+from jax_tda.data import corpus as corpora
+from jax_tda.encoding import second_moments
+from jax_tda.evaluation import retrieval, summary, tail_patch
+from jax_tda.evaluation.bootstrap import BootstrapConfig
+from jax_tda.evaluation.tail_patch import TailPatchConfig
+from jax_tda.models import checkpoint_artifact
+from jax_tda.training import optimizers
+from jax_tda.training.step import initial_state
+
+KIND = "report"
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateConfig:
+    """What is judged, by what.
+
+    Args:
+      rankings: a directory of rankings, or one `.jsonl` file.
+      corpus: the tokenized corpus the ids belong to.
+      queries: the tokenized queries with their gold.
+      checkpoint: the model, for tail-patch; empty leaves tail-patch out.
+      answers: which queries the model answers exactly; empty takes each ranking's own word for it.
+      tail_patch: how tail-patch steps are taken.
+      bootstrap: how intervals are made.
+      seed: of the bootstrap.
+    """
+
+    rankings: str = input_path()
+    corpus: str = input_path()
+    queries: str = input_path()
+    checkpoint: str = input_path()
+    answers: str = input_path()
+    tail_patch: TailPatchConfig = dataclasses.field(default_factory=TailPatchConfig)
+    bootstrap: BootstrapConfig = dataclasses.field(default_factory=BootstrapConfig)
+    seed: int = 0
+
+
+def plan(config: EvaluateConfig, output: str) -> str:
+    """What the job would do."""
+    patched = f"tail-patch of {config.tail_patch.queries} queries with {config.checkpoint}" if config.checkpoint else "no tail-patch"
+    return f"evaluate: rankings in {config.rankings}, {patched} → {output}/report.json"
+
+
+def run(config: EvaluateConfig, output: str) -> Reader:
+    """Writes the report, `report.json`, and prints its table."""
+    corpus, queries = corpora.open_corpus(config.corpus), corpora.open_corpus(config.queries)
+    inputs = {"corpus": corpus.reader, "queries": queries.reader}
+    if config.checkpoint:
+        inputs["checkpoint"] = open_artifact(config.checkpoint, checkpoint_artifact.KIND)
+    if config.answers:
+        inputs["answers"] = open_artifact(config.answers, "answers")
+    rankings, readers = _read_rankings(config.rankings)
+    inputs |= {f"ranking_{name}": reader for name, reader in readers.items()}
+    writer = begin(output, KIND, settings(config), inputs, name="report")
+    if isinstance(writer, Reader):
+        print(summary.table(writer.read_json("report.json")))
+        return writer
+    for name, rows in rankings.items():
+        _check_rows(name, rows, corpus, queries)
+    exact = _answered_exactly(inputs, rankings)
+    tables = {name: _judge_retrieval(rows, corpus, queries) for name, rows in rankings.items()}
+    patched: dict[str, Any] | None = None
+    if config.checkpoint:
+        patched = _judge_tail_patch(config, rankings, tables, corpus, queries)
+    facts = readers["trackstar"].manifest.facts if "trackstar" in readers else {}
+    report = summary.report(
+        tables,
+        exact,
+        {
+            "exact_match": len(exact) / queries.count,
+            "lambda": facts.get("query_weight"),
+            "lambda_component": facts.get("component"),
+            "damping": facts.get("damping"),
+            "tail_patch": patched,
+            "seconds": lineage.seconds([*inputs.values()]),
+            "seed": config.seed,
+        },
+        config.seed,
+        config.bootstrap,
+    )
+    writer.write_json("report.json", report)
+    finished = writer.finish({"methods": sorted(rankings)})
+    print(summary.table(report))
+    return finished
+
+
+def _read_rankings(path: str) -> tuple[dict[str, list[dict[str, Any]]], dict[str, Reader]]:
+    place = epath.Path(path)
+    files = [place] if place.name.endswith(".jsonl") else sorted(place.glob("*.jsonl")) if place.exists() else []
+    if not files:
+        raise InputError(
+            f"there is no ranking at {path}",
+            got="no .jsonl file",
+            expected="a ranking file, or a directory of them",
+            remedy="run score or rank_baseline first, or check the path",
+        )
+    rankings, readers = {}, {}
+    for file in files:
+        name = file.name.removesuffix(".jsonl")
+        rankings[name], reader = ranking.read(str(file))
+        if reader is not None:
+            readers[name] = reader
+    return rankings, readers
+
+
+def _check_rows(name: str, rows: Sequence[Mapping[str, Any]], corpus: corpora.Corpus, queries: corpora.Corpus) -> None:
+    """Every query has its line, and every id is a piece or document of the corpus."""
+    asked, given = set(queries.ids), {row["query_id"] for row in rows}
+    unknown = {e["id"] for row in rows for e in row["proponents"]} - set(corpus.ids) - set(_first_pieces(corpus))
+    for what, found in {"queries without a line": asked - given, "unknown queries": given - asked, "unknown passages": unknown}.items():
+        if found:
+            raise InputError(
+                f"the ranking {name} does not belong to these queries and this corpus",
+                got=f"{len(found)} {what}, such as {min(found)!r}",
+                expected="a line for every query, and ids of this corpus",
+                remedy="rank this corpus for these queries; a query without proponents has an empty list",
+            )
+
+
+@functools.cache
+def _first_pieces(corpus: corpora.Corpus) -> dict[str, int]:
+    """The row of each document's first piece, by which a ranking of whole documents is patched."""
+    return {record["document"]: row for row, record in reversed(list(enumerate(corpus.records)))}
+
+
+def _answered_exactly(inputs: Mapping[str, Reader], rankings: Mapping[str, Sequence[Mapping[str, Any]]]) -> set[str]:
+    if "answers" in inputs:
+        return {row["query_id"] for row in inputs["answers"].read_lines("answers.jsonl") if row["answered_exactly"]}
+    return {row["query_id"] for rows in rankings.values() for row in rows if row.get("answered_exactly")}
+
+
+def _judge_retrieval(
+    rows: Sequence[Mapping[str, Any]], corpus: corpora.Corpus, queries: corpora.Corpus
+) -> dict[str, dict[str, float | None]]:
+    document = {record["id"]: record["document"] for record in corpus.records}
+    tables: dict[str, dict[str, float | None]] = {
+        f"{metric}{suffix}": {} for suffix in ("", "_weak") for metric in ("mrr", "recall_at_10", "precision_at_10")
+    }
+    for row in rows:
+        name = row["query_id"]
+        place = queries.row_of(name)
+        assert place is not None
+        record = queries.records[place]
+        ranked = [document.get(entry["id"], entry["id"]) for entry in row["proponents"]]
+        gold = set(record["gold"])
+        wide = gold | set(record["weak"]) if "weak" in record else None
+        for suffix, right in (("", gold), ("_weak", wide)):
+            tables[f"mrr{suffix}"][name] = None if right is None else retrieval.reciprocal_rank(ranked, right)
+            tables[f"recall_at_10{suffix}"][name] = None if right is None else retrieval.recall_at(10, ranked, right)
+            tables[f"precision_at_10{suffix}"][name] = None if right is None else retrieval.precision_at(10, ranked, right)
+    return tables
+
+
+def _judge_tail_patch(
+    config: EvaluateConfig,
+    rankings: Mapping[str, Sequence[Mapping[str, Any]]],
+    tables: Mapping[str, dict[str, dict[str, float | None]]],
+    corpus: corpora.Corpus,
+    queries: corpora.Corpus,
+) -> dict[str, Any]:
+    """Adds the metric `tail_patch` to the tables and returns its settings for the report."""
+    chosen = set(tail_patch.sample(queries.ids, config.tail_patch.queries, config.tail_patch.seed))
+    query_rows = {name: row for row, name in enumerate(queries.ids) if name in chosen}
+    first = _first_pieces(corpus)
+
+    def row_of(passage: str) -> int:
+        row = corpus.row_of(passage)
+        return first[passage] if row is None else row
+
+    proponents = {
+        method: {
+            row["query_id"]: [row_of(e["id"]) for e in row["proponents"][: config.tail_patch.proponents]]
+            for row in rows
+            if row["query_id"] in chosen
+        }
+        for method, rows in rankings.items()
+    }
+    pairs: dict[int, set[int]] = {}
+    for asked in proponents.values():
+        for name, rows in asked.items():
+            for passage in rows:
+                pairs.setdefault(passage, set()).add(query_rows[name])
+    checkpoint = checkpoint_artifact.open_checkpoint(config.checkpoint)
+    params, step, rate = _step(checkpoint, config.tail_patch)
+    ordered = {passage: sorted(asked) for passage, asked in pairs.items()}
+    found = tail_patch.changes(checkpoint.model, params, step, ordered, corpus, queries)
+    for method, asked in proponents.items():
+        values = tail_patch.per_query(asked, query_rows, found)
+        tables[method]["tail_patch"] = {name: values.get(name) for name in queries.ids}
+    return {
+        "kind": config.tail_patch.kind,
+        "rate": rate,
+        "queries": len(chosen),
+        "proponents": config.tail_patch.proponents,
+        "passages": len(pairs),
+        "seed": config.tail_patch.seed,
+    }
+
+
+def _step(checkpoint: checkpoint_artifact.Checkpoint, config: TailPatchConfig) -> tuple[Any, tail_patch.Step, float]:
+    described = dict(checkpoint.optimizer)
+    steps = described.pop("steps")
+    optimizer = optimizers.OptimizerConfig(**described)
+    rate = 0.1 * optimizer.peak_rate if config.rate < 0 else config.rate
+    if config.kind == "full_step":
+        transformation = optimizers.make(optimizer, steps)
+        like = jax.eval_shape(functools.partial(initial_state, checkpoint.model, transformation, 0))
+        state = checkpoint.state(like._asdict())
+        scheduled = float(optimizers.rate(optimizer, steps, steps))
+        return state["params"], tail_patch.full(rate, scheduled, transformation, state["opt_state"]), rate
+    params, moments = second_moments.of_checkpoint(checkpoint)
+    leaves = trees.flatten(params)
+    roots = {
+        path: jnp.asarray(1.0 / (np.sqrt(moments.full(path, leaf.shape)) + moments.epsilon), jnp.float32)
+        for path, leaf in leaves.items()
+    }
+    return jax.tree.map(jnp.asarray, params), tail_patch.preconditioned(rate, trees.unflatten(roots)), rate

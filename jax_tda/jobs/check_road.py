@@ -1,0 +1,61 @@
+"""check_road: refuses at the start of a road what a job far down it would refuse."""
+
+import dataclasses
+from collections import Counter
+
+from jax_tda.artifacts.artifact import open_artifact
+from jax_tda.attribution import curvature
+from jax_tda.attribution.mix import MixCurvatureConfig
+from jax_tda.core.config import input_path
+from jax_tda.data import sources
+from jax_tda.data.tokenize import TokenizeConfig
+from jax_tda.encoding.run import EncodeConfig
+from jax_tda.jobs import door
+from jax_tda.models.decoder import DecoderConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckRoadConfig:
+    """The road's beginning, and the settings of later jobs that decide how many queries it needs.
+
+    Args:
+      corpus: the corpus, as `tokenize` takes it.
+      queries: the queries, as `tokenize` takes them.
+      checkpoint: the model, when it is not trained on the way.
+    """
+
+    corpus: str = input_path()
+    queries: str = input_path()
+    checkpoint: str = input_path()
+    tokenize: TokenizeConfig = dataclasses.field(default_factory=TokenizeConfig)
+    decoder: DecoderConfig = dataclasses.field(default_factory=DecoderConfig)
+    encode: EncodeConfig = dataclasses.field(default_factory=EncodeConfig)
+    mix_curvature: MixCurvatureConfig = dataclasses.field(default_factory=MixCurvatureConfig)
+
+
+def plan(config: CheckRoadConfig, output: str) -> str:
+    """What the road would go from and to."""
+    return f"check_road: corpus {config.corpus or '-'}, queries {config.queries or '-'} → {output}"
+
+
+def execute(config: CheckRoadConfig, output: str) -> None:
+    """Reads the queries, and compares their number with what the rule for λ needs."""
+    layers = config.decoder.layers
+    if config.checkpoint:
+        layers = open_artifact(config.checkpoint, "checkpoint").read_json("decoder.json")["layers"]
+    settings = config.tokenize
+    rejected: Counter[str] = Counter()
+    found = sources.read(
+        config.queries, settings.seqio_module, settings.seqio_split, "queries", settings.on_bad_record, rejected
+    )
+    count = sum(1 for _ in found)
+    sources.check_exists(config.corpus)
+    blocks = 2 * min(8, layers) if config.encode.blocks == "groups" else 7 * layers
+    size, mix = config.encode.projected_size**2, config.mix_curvature
+    component = mix.component or curvature.default_component(blocks * size, mix.component_fraction)
+    curvature.check_queries(mix.query_weight, component, blocks, size, count)
+    print(f"check_road: {count:,} queries, {blocks} blocks; the road to {output} is open")
+
+
+if __name__ == "__main__":
+    door.run("check_road", execute, plan)

@@ -1,0 +1,62 @@
+"""show: from a report, its rankings and the texts to a page that opens from disk."""
+
+import dataclasses
+from typing import Any
+
+from etils import epath
+
+from jax_tda.artifacts import ranking
+from jax_tda.artifacts.artifact import Reader, begin, open_artifact
+from jax_tda.core.config import input_path, settings
+from jax_tda.data import corpus as corpora
+from jax_tda.viewer import page
+from jax_tda.viewer.settings import PageConfig
+
+KIND = "page"
+
+
+@dataclasses.dataclass(frozen=True)
+class ShowConfig:
+    """What the page shows.
+
+    Args:
+      report: directory that holds `report.json`.
+      rankings: directory of rankings.
+      corpus: the tokenized corpus, with its texts.
+      queries: the tokenized queries.
+      page: how much of it is shown.
+    """
+
+    report: str = input_path()
+    rankings: str = input_path()
+    corpus: str = input_path()
+    queries: str = input_path()
+    page: PageConfig = dataclasses.field(default_factory=PageConfig)
+
+
+def plan(config: ShowConfig, output: str) -> str:
+    """What the job would do."""
+    return f"show: a page of {config.rankings} and {config.report} → {output}"
+
+
+def run(config: ShowConfig, output: str) -> Reader:
+    """Writes the page artifact."""
+    report = open_artifact(config.report, "report", name="report")
+    corpus, queries = corpora.open_corpus(config.corpus), corpora.open_corpus(config.queries)
+    inputs = {"report": report, "corpus": corpus.reader, "queries": queries.reader}
+    writer = begin(output, KIND, settings(config), inputs)
+    if isinstance(writer, Reader):
+        return writer
+    rankings: dict[str, list[dict[str, Any]]] = {}
+    for path in sorted(epath.Path(config.rankings).glob("*.jsonl")):
+        rankings[path.name.removesuffix(".jsonl")] = ranking.read(str(path))[0]
+    documents = {record["id"]: record["document"] for record in corpus.records}
+    passages = {record["id"]: record["fields"] | {"text": record["text"]} for record in corpus.records}
+    asked = [
+        record["fields"] | {name: record[name] for name in ("id", "prompt", "target", "gold", "weak") if name in record}
+        for record in queries.records
+    ]
+    files = page.render(report.read_json("report.json"), asked, passages, rankings, config.page, documents)
+    for name, data in files.items():
+        writer.write_bytes(name, data)
+    return writer.finish({"queries": len(asked), "methods": sorted(rankings)})
