@@ -1,4 +1,4 @@
-"""Arrays on disk: zarr3 through TensorStore, whole shards, crc32c over data and index. TensorStore is known only here."""
+"""Arrays on disk: zarr3 through TensorStore, whole shards, crc32c over data and index. Only this room knows TensorStore."""
 
 import dataclasses
 from typing import Any
@@ -119,7 +119,8 @@ def _numpy(dtype: str) -> Any:
 def open_array(path: str) -> Array:
     """Opens an existing array for reading."""
     store = ts.open(_spec(path), open=True, read=True).result()
-    return Array(path, store, int(store.chunk_layout.write_chunk.shape[0]))
+    shard: Any = store.chunk_layout.write_chunk.shape
+    return Array(path, store, int(shard[0]))
 
 
 def write_atomically(path: str, data: bytes) -> None:

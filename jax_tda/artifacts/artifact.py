@@ -1,7 +1,7 @@
 """How an artifact comes to be: claimed, filled unit by unit, committed by its manifest; and how it is read back.
 
 Nothing here renames. An artifact is finished when its manifest exists, and the manifest is written last. Until then
-`unfinished/` beside it holds the plan and one record per finished unit of work, so that the same command run again goes on.
+`unfinished/` beside it holds the plan and one record per finished unit of work, so that the same command goes on.
 """
 
 import hashlib

@@ -43,7 +43,9 @@ class MixCurvatureConfig:
 def plan(config: MixCurvatureConfig, output: str) -> str:
     """What the job would do."""
     weight = "by the rule" if config.query_weight < 0 else config.query_weight
-    return f"mix_curvature: lambda {weight}, damping {config.damping}, R of {config.train} and {config.query} → {output}"
+    return (
+        f"mix_curvature: lambda {weight}, damping {config.damping}, R of {config.train} and {config.query} → {output}"
+    )
 
 
 def run(config: MixCurvatureConfig, output: str) -> Reader:

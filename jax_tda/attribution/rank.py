@@ -28,8 +28,9 @@ def rank(
       damping: in units of each block's mean eigenvalue.
 
     Returns:
-      `proponents` and `opponents`, each a pair (rows, scores) of arrays [Q, min(k, N)], the best (the worst) first, ties
-      by row. Examples whose encoding is zero or not finite are not ranked; a place nobody fills has row −1, score NaN.
+      `proponents` and `opponents`, each a pair (rows, scores) of arrays [Q, min(k, N)], the best (the worst) first,
+      ties by row. Examples whose encoding is zero or not finite are not ranked; a place nobody fills has row −1 and
+      score NaN.
 
     Raises:
       InputError: the blocks or shapes of the three do not fit each other.

@@ -47,7 +47,9 @@ class TokenizeConfig:
 
 def plan(config: TokenizeConfig, output: str) -> str:
     """What the job would do."""
-    return f"tokenize: {config.kind} of {config.source}, context {config.context}, long ones: {config.on_long} → {output}"
+    return (
+        f"tokenize: {config.kind} of {config.source}, context {config.context}, long ones: {config.on_long} → {output}"
+    )
 
 
 def run(config: TokenizeConfig, output: str) -> Reader:
@@ -64,9 +66,7 @@ def run(config: TokenizeConfig, output: str) -> Reader:
     context = _context(config, inputs)
     rejected: Counter[str] = Counter()
     kind = cast(records.Kind, config.kind)
-    found = sources.read(
-        config.source, config.seqio_module, config.seqio_split, kind, config.on_bad_record, rejected
-    )
+    found = sources.read(config.source, config.seqio_module, config.seqio_split, kind, config.on_bad_record, rejected)
     pieces, described = [], []
     for piece, record in _pieces(found, vocabulary, context, config, rejected):
         pieces.append(piece)
@@ -103,7 +103,11 @@ def _context(config: TokenizeConfig, inputs: dict[str, Reader]) -> int:
 
 
 def _pieces(
-    found: Iterator[records.Record], vocabulary: Vocabulary, context: int, config: TokenizeConfig, rejected: Counter[str]
+    found: Iterator[records.Record],
+    vocabulary: Vocabulary,
+    context: int,
+    config: TokenizeConfig,
+    rejected: Counter[str],
 ) -> Iterator[tuple[split.Piece, records.Record]]:
     for record in found:
         try:
@@ -156,4 +160,9 @@ def _write(
         progress.advance(len(part))
     writer.write_lines("records.jsonl", described)
     total = sum(len(piece.tokens) for piece in pieces)
-    return {"examples": len(pieces), "documents": len({p.document for p in pieces}), "longest": longest, "tokens": total}
+    return {
+        "examples": len(pieces),
+        "documents": len({p.document for p in pieces}),
+        "longest": longest,
+        "tokens": total,
+    }

@@ -21,7 +21,10 @@ DEFAULT_EXCLUDE = (
     r"(^|/)ln_?\w*(/|$)",
     r"/?(bias|scale)$",
 )
-_KINDS = {"attention": re.compile(r"(^|/)\w*att(entio)?n\w*(/|$)", re.I), "mlp": re.compile(r"(^|/)\w*(mlp|ffn|feed_?forward)\w*(/|$)", re.I)}
+_KINDS = {
+    "attention": re.compile(r"(^|/)\w*att(entio)?n\w*(/|$)", re.I),
+    "mlp": re.compile(r"(^|/)\w*(mlp|ffn|feed_?forward)\w*(/|$)", re.I),
+}
 _NUMBERED = re.compile(r"(?:^|/)\w*?(\d+)(?=/|$)")
 
 
@@ -94,7 +97,9 @@ def plan(
       InputError: a parameter is neither encodable nor excluded, or the layout finds no place for it.
     """
     if layout not in LAYOUTS:
-        raise InputError("unknown block layout", got=layout, expected=" or ".join(LAYOUTS), remedy="set blocks to one of them")
+        raise InputError(
+            "unknown block layout", got=layout, expected=" or ".join(LAYOUTS), remedy="set blocks to one of them"
+        )
     excluded, kept = {}, {}
     for path, shape in sorted(shapes.items()):
         pattern = next((p for p in exclude if re.search(p, path)), None)
@@ -162,7 +167,5 @@ def _groups(kept: dict[str, tuple[int, int, int]]) -> dict[str, tuple[str, ...]]
     present = sorted({layer for _, layers in places.values() for layer in layers})
     groups = np.array_split(np.array(present), min(8, len(present)))
     width = len(str(present[-1]))
-    name = {
-        int(layer): f"layers_{group[0]:0{width}d}-{group[-1]:0{width}d}" for group in groups for layer in group
-    }
+    name = {int(layer): f"layers_{group[0]:0{width}d}-{group[-1]:0{width}d}" for group in groups for layer in group}
     return {path: tuple(f"{name[layer]}/{kind}" for layer in layers) for path, (kind, layers) in places.items()}

@@ -27,8 +27,8 @@ class Encoder:
     on another's. Source: TrackStar (arXiv 2410.17413), G before R.
 
     Args:
-      model_or_loss: a linen module that maps tokens [B, T] to logits [B, T, V], or a pure `loss(params, example)` of one
-        example `{"tokens": [T], "loss_weights": [T]}`, whose parameters all take the weight path.
+      model_or_loss: a linen module that maps tokens [B, T] to logits [B, T, V], or a pure `loss(params, example)` of
+        one example `{"tokens": [T], "loss_weights": [T]}`, whose parameters all take the weight path.
       params: the parameters, with or without an outer `params` collection.
       second_moments: from `second_moments_from`; None divides by nothing. V is reduced to rank one.
       blocks: `groups` or `matrices`.
@@ -154,7 +154,11 @@ class Encoder:
                 held[matrix.path] = probe.perturb(leaves[matrix.path], own, left, right)
             else:
                 parent = matrix.path.rpartition("/")[0]
-                held |= {f"{parent}/{probe.PROBE}": own, f"{parent}/{probe.LEFT}": left, f"{parent}/{probe.RIGHT}": right}
+                held |= {
+                    f"{parent}/{probe.PROBE}": own,
+                    f"{parent}/{probe.LEFT}": left,
+                    f"{parent}/{probe.RIGHT}": right,
+                }
         params = trees.unflatten(held)
         if self._loss is not None:
             return self._loss(params, {"tokens": tokens, "loss_weights": weights})

@@ -2,7 +2,7 @@
 
 Let a kernel W (in, out) act as W + Lᵀ E R, where L = P₀/√r and R = P₁/√c carry projection and second moments. Then
 ∂loss/∂E at E = 0 is P₀ (∂loss/∂W / √V) P₁ᵀ, the corrected and projected gradient. For a Dense layer with input x and
-output gradient ẏ this is (x Lᵀ)ᵀ (ẏ Rᵀ): no weight gradient is formed, and since E is zero the forward pass is untouched.
+output gradient ẏ this is (x Lᵀ)ᵀ (ẏ Rᵀ): no weight gradient is formed, and as E is zero the forward pass is untouched.
 """
 
 from typing import Any
@@ -61,16 +61,21 @@ def perturb(kernel: jax.Array, probe: jax.Array, left: jax.Array, right: jax.Arr
 def _intercept(next_function: Any, arguments: Any, keywords: Any, context: nn.module.InterceptorContext) -> Any:
     output = next_function(*arguments, **keywords)
     module = context.module
-    if context.method_name != "__call__" or not isinstance(module, nn.Dense) or not module.has_variable("params", PROBE):
+    if (
+        context.method_name != "__call__"
+        or not isinstance(module, nn.Dense)
+        or not module.has_variable("params", PROBE)
+    ):
         return output
-    probe, left, right = (module.get_variable("params", name) for name in (PROBE, LEFT, RIGHT))
-    return attach(output, arguments[0], probe, left, right)
+    held: list[jax.Array] = [module.get_variable("params", name) for name in (PROBE, LEFT, RIGHT)]
+    return attach(output, arguments[0], *held)
 
 
-def apply(model: nn.Module, params: dict[str, Any], tokens: jax.Array) -> jax.Array:
+def apply(model: nn.Module, params: dict[str, Any], tokens: jax.Array) -> Any:
     """The model's logits, with a probe beside every Dense kernel whose parameters hold one."""
     with nn.intercept_methods(_intercept):
-        return model.apply({"params": params}, tokens)
+        logits: Any = model.apply({"params": params}, tokens)
+        return logits
 
 
 def visible_kernels(model: nn.Module, params: Any, tokens: jax.ShapeDtypeStruct) -> dict[str, tuple[int, ...]]:

@@ -129,9 +129,7 @@ def _encoder(config: EncodeConfig) -> Encoder:
     )
 
 
-def _encode_shards(
-    writer: Writer, encoder: Encoder, examples: corpora.Corpus, config: EncodeConfig
-) -> dict[str, Any]:
+def _encode_shards(writer: Writer, encoder: Encoder, examples: corpora.Corpus, config: EncodeConfig) -> dict[str, Any]:
     count, blocks, p, rows = examples.count, encoder.plan.blocks, config.projected_size, config.shard_rows
     store = writer.array("encodings", (count, len(blocks), p, p), "float32", rows)
     status_store = writer.array("status", (count,), "int8", rows)

@@ -136,7 +136,9 @@ def second_moments_from(optax_state: Any, *, b2: float = 0.999, epsilon: float =
     if not states or (adam and factored):
         raise InputError(
             "second moments could not be read from the optimizer state",
-            got="Adam's and Adafactor's states side by side" if states else f"a {type(optax_state).__name__} without any",
+            got="Adam's and Adafactor's states side by side"
+            if states
+            else f"a {type(optax_state).__name__} without any",
             expected="the state of optax Adam(W) (`nu`) or Adafactor (`v_row`, `v_col`, `v`)",
             remedy="give the state of the optimizer that trained the model, or encode without second moments",
         )

@@ -58,7 +58,11 @@ def run(config: AnswerConfig, output: str) -> Reader:
             for row, name in enumerate(queries.ids)
         ),
     )
-    facts = {"queries": queries.count, "answered_exactly": int(exact.sum()), "checkpoint": inputs["checkpoint"].manifest.digest}
+    facts = {
+        "queries": queries.count,
+        "answered_exactly": int(exact.sum()),
+        "checkpoint": inputs["checkpoint"].manifest.digest,
+    }
     return writer.finish(facts)
 
 
@@ -69,7 +73,7 @@ def _judge(
 
     @jax.jit
     def judge(params: Any, tokens: jax.Array, weights: jax.Array) -> Any:
-        logits = model.apply({"params": params}, tokens)
+        logits: Any = model.apply({"params": params}, tokens)
         return (
             likelihood.answered_exactly(logits, tokens, weights),
             likelihood.target_log_probability(logits, tokens, weights),

@@ -54,7 +54,11 @@ class EvaluateConfig:
 
 def plan(config: EvaluateConfig, output: str) -> str:
     """What the job would do."""
-    patched = f"tail-patch of {config.tail_patch.queries} queries with {config.checkpoint}" if config.checkpoint else "no tail-patch"
+    patched = (
+        f"tail-patch of {config.tail_patch.queries} queries with {config.checkpoint}"
+        if config.checkpoint
+        else "no tail-patch"
+    )
     return f"evaluate: rankings in {config.rankings}, {patched} → {output}/report.json"
 
 
@@ -124,7 +128,11 @@ def _check_rows(name: str, rows: Sequence[Mapping[str, Any]], corpus: corpora.Co
     """Every query has its line, and every id is a piece or document of the corpus."""
     asked, given = set(queries.ids), {row["query_id"] for row in rows}
     unknown = {e["id"] for row in rows for e in row["proponents"]} - set(corpus.ids) - set(_first_pieces(corpus))
-    for what, found in {"queries without a line": asked - given, "unknown queries": given - asked, "unknown passages": unknown}.items():
+    for what, found in {
+        "queries without a line": asked - given,
+        "unknown queries": given - asked,
+        "unknown passages": unknown,
+    }.items():
         if found:
             raise InputError(
                 f"the ranking {name} does not belong to these queries and this corpus",
@@ -164,7 +172,9 @@ def _judge_retrieval(
         for suffix, right in (("", gold), ("_weak", wide)):
             tables[f"mrr{suffix}"][name] = None if right is None else retrieval.reciprocal_rank(ranked, right)
             tables[f"recall_at_10{suffix}"][name] = None if right is None else retrieval.recall_at(10, ranked, right)
-            tables[f"precision_at_10{suffix}"][name] = None if right is None else retrieval.precision_at(10, ranked, right)
+            tables[f"precision_at_10{suffix}"][name] = (
+                None if right is None else retrieval.precision_at(10, ranked, right)
+            )
     return tables
 
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from jax_tda.jobs import config_files, failures, settings, table
 
@@ -16,7 +16,7 @@ _BAD_INPUT = 2
 
 def run(
     job: str,
-    execute: Callable[[Any, str], None],
+    execute: Callable[[Any, str], Any],
     plan: Callable[[Any, str], str],
     jobs: Mapping[str, str] = table.JOBS,
     parts: Mapping[str, str] = table.PARTS,
@@ -39,6 +39,8 @@ def run(
         if arguments[1:]:
             raise app.UsageError(f"Unexpected arguments: {arguments[1:]}")
         given = flags.FLAGS
+        if not given["verbosity"].present:
+            logging.set_verbosity(logging.WARNING)  # Orbax tells its whole day otherwise.
         try:
             bindings = config_files.read(given.gin_file, given.gin_bindings)
             config = settings.build(job, bindings, jobs, parts)

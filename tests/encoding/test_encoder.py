@@ -83,7 +83,9 @@ def test_adafactor_by_its_factors_equals_the_naive_gradient_over_the_rebuilt_v()
     encoder = Encoder(model, params, states["adafactor"], "groups", 6, seed=1)
     roots = {m.path: 1 / np.sqrt(states["adafactor"].full(m.path, m.shape)) for m in encoder.plan.matrices}
     assert encoder.reduced == {}
-    assert naive.distance(encoder.encode(examples()), naive.encode(encoder, model, params, examples(), roots)) < TOLERANCE
+    assert (
+        naive.distance(encoder.encode(examples()), naive.encode(encoder, model, params, examples(), roots)) < TOLERANCE
+    )
 
 
 def test_what_had_to_be_reduced_is_named():
@@ -119,7 +121,9 @@ def test_unrolled_layers_equal_the_naive_gradient():
         "layers_0-0/attention", "layers_0-0/mlp", "layers_1-1/attention",
         "layers_1-1/mlp", "layers_2-2/attention", "layers_2-2/mlp",
     )  # fmt: skip
-    assert naive.distance(encoder.encode(examples()), naive.encode(encoder, model, params, examples(), roots)) < TOLERANCE
+    assert (
+        naive.distance(encoder.encode(examples()), naive.encode(encoder, model, params, examples(), roots)) < TOLERANCE
+    )
 
 
 def test_embedding_and_head_can_be_encoded_by_the_weight_path():
@@ -180,7 +184,10 @@ def test_a_parameter_that_is_neither_covered_nor_excluded_stops_the_encoder_with
     encoder = Encoder(model, params, None, "matrices", 4, exclude=("tensor", "bias", "Embed"))
     assert encoder.plan.blocks == ("lm_head/kernel", "wide/kernel")
     assert set(encoder.plan.excluded) == {"tensor", "wide/bias", "lm_head/bias", "Embed_0/embedding"}
-    assert naive.distance(encoder.encode(examples()), naive.encode(encoder, model, params["params"], examples())) < TOLERANCE
+    assert (
+        naive.distance(encoder.encode(examples()), naive.encode(encoder, model, params["params"], examples()))
+        < TOLERANCE
+    )
 
 
 @pytest.mark.parametrize("change", ["shape", "floats"])
