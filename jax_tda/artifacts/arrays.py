@@ -1,6 +1,7 @@
-"""Arrays on disk: zarr3 through TensorStore, whole shards, crc32c over data and index. Only this room knows TensorStore."""
+"""Arrays on disk: zarr3 by TensorStore, whole shards, crc32c over data and index. Only this room knows TensorStore."""
 
 import dataclasses
+import pathlib
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,8 @@ import tensorstore as ts
 
 from jax_tda.artifacts.faults import explained
 from jax_tda.core.errors import InputError
+
+_WRITING = ".__lock"
 
 
 def _spec(path: str) -> dict[str, Any]:
@@ -121,6 +124,16 @@ def open_array(path: str) -> Array:
     store = ts.open(_spec(path), open=True, read=True).result()
     shard: Any = store.chunk_layout.write_chunk.shape
     return Array(path, store, int(shard[0]))
+
+
+def clear_interrupted_writes(directory: str, pattern: str) -> None:
+    """Deletes the files that a killed process was writing; their names end in TensorStore's suffix for such.
+
+    On a local disk TensorStore writes beside a file and renames; over a leftover it would write without shortening it.
+    """
+    if "://" not in directory:
+        for path in list(pathlib.Path(directory).glob(f"{pattern}{_WRITING}")):
+            path.unlink(missing_ok=True)
 
 
 def write_atomically(path: str, data: bytes) -> None:

@@ -44,11 +44,23 @@ class _Place:
         return f"{self.directory}/{self.name}" if self.name else str(self.directory)
 
     def strangers(self) -> list[str]:
-        """Names of files that an unclaimed place should not hold."""
+        """Names of files that an unclaimed place should not hold: all but a plan under which nothing was done yet."""
         if not self.directory.exists():
             return []
+        if not self.directory.is_dir():
+            return [f"a file called {self.directory.name}"]
         names = sorted(path.name for path in self.directory.iterdir())
-        return [n for n in names if n.startswith(f"{self.name}.")] if self.name else names
+        names = [n for n in names if n.startswith(f"{self.name}.")] if self.name else names
+        only_planned = self.unfinished.is_dir() and all(p.name == "plan.json" for p in self.unfinished.iterdir())
+        return [n for n in names if not (only_planned and n == self.unfinished.name)]
+
+    def clear_interrupted_writes(self) -> None:
+        """Removes what a killed process left half written."""
+        if self.name:
+            arrays.clear_interrupted_writes(str(self.directory), f"{self.name}.*")
+            arrays.clear_interrupted_writes(str(self.unfinished), "**/*")
+        else:
+            arrays.clear_interrupted_writes(str(self.directory), "**/*")
 
 
 class Writer:
@@ -115,7 +127,8 @@ class Writer:
     def finish_unit(self, unit: str, facts: Any) -> None:
         """Records, atomically and after its data, that a unit of work is finished."""
         folder = self._place.unfinished / "units"
-        folder.mkdir(parents=True, exist_ok=True)
+        with explained(str(folder)):
+            folder.mkdir(parents=True, exist_ok=True)
         arrays.write_atomically(str(folder / f"{unit}.json"), canonical(facts))
 
     def scratch(self) -> epath.Path:
@@ -190,11 +203,13 @@ class Reader:
 
     def check_file(self, name: str) -> epath.Path:
         """The path of one file, after its bytes were found to match the manifest."""
-        expected = self.manifest.files[name]["sha256"]
-        got = _sha256(self.path / name)
+        if name not in self.manifest.files:
+            raise self._damaged(name, "a manifest that does not list it", "the file among the artifact's files")
+        expected, path = self.manifest.files[name]["sha256"], self.path / name
+        got = _sha256(path) if path.exists() else "of no file"
         if got != expected:
             raise self._damaged(name, f"SHA-256 {got}", f"SHA-256 {expected}")
-        return self.path / name
+        return path
 
     def check_files(self, prefix: str = "") -> None:
         """Checks every file below a prefix that does not check itself."""
@@ -204,8 +219,6 @@ class Reader:
 
     def read_bytes(self, name: str) -> bytes:
         """The bytes of one small file, checked."""
-        if name not in self.manifest.files:
-            raise self._damaged(name, "a manifest that does not list it", "the file among the artifact's files")
         return self.check_file(name).read_bytes()
 
     def read_json(self, name: str) -> Any:
@@ -238,6 +251,8 @@ def begin(
 ) -> Writer | Reader:
     """Claims a place for an artifact.
 
+    A plan under which nothing was written yet gives way to another: a job that refused its input leaves no more.
+
     Returns:
       A Reader when this very artifact is already finished there; otherwise a Writer, fresh or resuming.
 
@@ -253,10 +268,12 @@ def begin(
         _must_match(place, plan, {"kind": made.kind, "settings": made.settings, "inputs": made.inputs})
         return finished
     plan_path = place.unfinished / "plan.json"
-    if plan_path.exists():
+    if place.unfinished.exists():
+        place.clear_interrupted_writes()
+    strangers = place.strangers()
+    if strangers and plan_path.exists():
         _must_match(place, plan, json.loads(plan_path.read_text()))
         return writer
-    strangers = place.strangers()
     if strangers:
         raise InputError(
             f"the output {place} holds something else",

@@ -8,7 +8,8 @@ from jax_tda.core.errors import InputError
 
 # TensorStore reports the operating system's text, not its number.
 _FULL = ("no space left on device", "disk quota exceeded")
-_REFUSED = ("permission denied", "read-only file system")
+_REFUSED = ("permission denied", "read-only file system", "operation not permitted", "not a directory")
+_REFUSED_NUMBERS = (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR)
 
 
 @contextlib.contextmanager
@@ -28,7 +29,7 @@ def explained(path: str) -> Iterator[None]:
                 expected="free space for the artifact (`--dry_run` prints its size)",
                 remedy="free space and run the same command again: it goes on where it stopped",
             ) from error
-        if number in (errno.EACCES, errno.EROFS, errno.EPERM) or any(words in text for words in _REFUSED):
+        if number in _REFUSED_NUMBERS or any(words in text for words in _REFUSED):
             raise InputError(
                 f"{path} may not be written",
                 got=str(error),

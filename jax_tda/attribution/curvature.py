@@ -38,7 +38,7 @@ def automatic_weight(train_BKK: np.ndarray, query_BKK: np.ndarray, component: in
     train, query = _pooled(train_BKK), _pooled(query_BKK)
     # The usual numerical rank, of the block-diagonal matrix that pooling amounts to.
     rank = int(np.sum(query > query[0] * query.size * np.finfo(np.float32).eps)) if query.size and query[0] > 0 else 0
-    if component > rank or component > train.size:
+    if not 1 <= component <= rank:
         raise too_few_queries(component, rank, queries)
     k = component - 1
     return float(train[k] / (query[k] + train[k]))
@@ -94,7 +94,7 @@ def inverse_root(curvature_BKK: np.ndarray, damping: float, names: tuple[str, ..
         values, vectors = np.linalg.eigh(block)
         values = np.maximum(values, 0.0)
         damped = values + damping * values.mean()
-        if damped[0] <= values[-1] * values.size * np.finfo(np.float32).eps * 1e-3:
+        if not damped[0] > values[-1] * values.size * np.finfo(np.float32).eps * 1e-3:
             raise InputError(
                 f"the curvature of block {name} is singular",
                 got=f"smallest eigenvalue {damped[0]:.3g}, largest {values[-1]:.3g}, damping {damping}",
@@ -111,7 +111,7 @@ def check_undamped(damping: float, sample: int, dimension: int) -> None:
     Raises:
       InputError: damping is negative, or 0 with fewer than 4 examples per block dimension.
     """
-    if damping < 0 or (damping == 0 and sample < 4 * dimension):
+    if not damping >= 0 or (damping == 0 and sample < 4 * dimension):
         raise InputError(
             "the damping is too small for this sample",
             got=f"damping {damping} with R from {sample} examples",
@@ -122,4 +122,5 @@ def check_undamped(damping: float, sample: int, dimension: int) -> None:
 
 def _pooled(curvature_BKK: np.ndarray) -> np.ndarray:
     values = np.concatenate([np.linalg.eigvalsh(np.asarray(block, np.float64)) for block in curvature_BKK])
-    return np.sort(values)[::-1]
+    # R has no negative eigenvalue; rounding gives some.
+    return np.sort(np.maximum(values, 0.0))[::-1]

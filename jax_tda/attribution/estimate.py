@@ -40,9 +40,6 @@ def plan(config: EstimateCurvatureConfig, output: str) -> str:
 def run(config: EstimateCurvatureConfig, output: str) -> Reader:
     """Writes the curvature artifact: `curvature` float32 [blocks, p², p²]."""
     store = open_encodings(config.encodings)
-    writer = begin(output, KIND, settings(config), {"encodings": store.reader})
-    if isinstance(writer, Reader):
-        return writer
     usable = np.flatnonzero(store.status == OK)
     if not len(usable):
         raise InputError(
@@ -51,6 +48,9 @@ def run(config: EstimateCurvatureConfig, output: str) -> Reader:
             expected="at least one gradient that is finite and not zero",
             remedy="look at the examples named in the manifest under left_out_ids",
         )
+    writer = begin(output, KIND, settings(config), {"encodings": store.reader})
+    if isinstance(writer, Reader):
+        return writer
     sample = usable
     if 0 < config.sample_size < len(usable):
         generator = seeds.generator(config.seed, "curvature", "sample")

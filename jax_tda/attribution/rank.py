@@ -33,8 +33,10 @@ def rank(
       score NaN.
 
     Raises:
-      InputError: the blocks or shapes of the three do not fit each other.
+      InputError: the blocks or shapes of the three do not fit each other, R is singular, or k is not positive.
     """
+    if k < 1:
+        raise InputError("rank cannot return so few", got=f"k = {k}", expected="k ≥ 1", remedy="raise k")
     names = tuple(sorted(train))
     rows, queries = _stacked(train, names, "train"), _stacked(query, names, "query")
     if rows.shape[1:] != queries.shape[1:]:

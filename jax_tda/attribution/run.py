@@ -59,10 +59,10 @@ def run(config: ScoreConfig, output: str) -> Reader:
         correction = inputs["correction"] = open_artifact(config.correction, mix.KIND)
         check_joinable(train.reader, correction)
         _check_norms(train, correction, config)
+    exact = _answered_exactly(inputs["answers"], query, config)
     writer = begin(output, ranking.KIND, settings(config), inputs, name=config.method)
     if isinstance(writer, Reader):
         return writer
-    exact = {row["query_id"]: row["answered_exactly"] for row in inputs["answers"].read_lines("answers.jsonl")}
     ends = _rank(config, train, query, correction)
     rows = _lines(ends, query.ids, train.ids, exact)
     count = writer.write_lines(f"{config.method}.jsonl", rows)
@@ -71,6 +71,19 @@ def run(config: ScoreConfig, output: str) -> Reader:
         names = ("query_weight", "component", "damping")
         facts |= {name: correction.manifest.facts[name] for name in names}
     return writer.finish(facts)
+
+
+def _answered_exactly(answers: Reader, query: EncodingStore, config: ScoreConfig) -> dict[str, bool]:
+    exact = {row["query_id"]: row["answered_exactly"] for row in answers.read_lines("answers.jsonl")}
+    missing = [name for name in query.ids if name not in exact]
+    if missing:
+        raise InputError(
+            f"the answers {config.answers} are not those of the queries {config.query}",
+            got=f"no answer for {len(missing)} queries, such as {missing[0]!r}",
+            expected="an answer for every query",
+            remedy="run answer with these queries",
+        )
+    return exact
 
 
 def _check_norms(train: EncodingStore, correction: Reader, config: ScoreConfig) -> None:

@@ -43,8 +43,10 @@ class Best:
         self._high, self._low = empty, empty
 
     def update(self, scores_QN: jax.Array, start: int) -> None:
-        """Adds the scores of rows [start, start + N), in corpus order; NaN marks a row that is not ranked."""
-        ranked = ~jnp.isnan(scores_QN)
+        """Adds the scores of rows [start, start + N), in corpus order; what is not finite is not ranked."""
+        ranked = jnp.isfinite(scores_QN)
+        # top_k puts 0 before −0, which are one score.
+        scores_QN = jnp.where(scores_QN == 0, 0.0, scores_QN)
         self._high = _merge(self._high, jnp.where(ranked, scores_QN, -jnp.inf), jnp.int32(start), self._k)
         self._low = _merge(self._low, jnp.where(ranked, -scores_QN, -jnp.inf), jnp.int32(start), self._k)
 

@@ -19,12 +19,14 @@ class Passage:
       text: what the model reads.
       fields: every further JSON field, carried to the page.
       tokens: ids that a seqio Task made of the text; None when the text is still to be encoded.
+      where: file and line, or Task and index, for messages.
     """
 
     id: str
     text: str
     fields: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     tokens: tuple[int, ...] | None = None
+    where: str = dataclasses.field(default="", compare=False)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class Query:
       weak: ids of passages that might be; None where the data do not say.
       fields: every further JSON field, carried to the page.
       tokens: ids that a seqio Task made of prompt and target; None when they are still to be encoded.
+      where: file and line, or Task and index, for messages.
     """
 
     id: str
@@ -48,6 +51,7 @@ class Query:
     weak: tuple[str, ...] | None = None
     fields: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     tokens: tuple[tuple[int, ...], tuple[int, ...]] | None = None
+    where: str = dataclasses.field(default="", compare=False)
 
     @property
     def text(self) -> str:
@@ -126,11 +130,12 @@ def parse(row: object, kind: Kind, where: str) -> Record:
         text = _string(row, "text", where)
         if not text.strip():
             raise Rejected(where, "empty text", got=f"{_brief(text)} (id {identifier!r})", expected="some text")
-        return Passage(identifier, text, fields)
+        return Passage(identifier, text, fields, where=where)
     prompt, target = _string(row, "prompt", where), _string(row, "target", where)
     if not target:
         raise Rejected(where, "empty target", got=f"'' (id {identifier!r})", expected="some text")
-    return Query(identifier, prompt, target, _ids(row, "gold", where) or (), _ids(row, "weak", where), fields)
+    gold, weak = _ids(row, "gold", where) or (), _ids(row, "weak", where)
+    return Query(identifier, prompt, target, gold, weak, fields, where=where)
 
 
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -1,5 +1,6 @@
 """Records from any seqio Task or Mixture; the one place, beside Tasks themselves, that needs TensorFlow."""
 
+import dataclasses
 import functools
 import importlib
 import inspect
@@ -121,12 +122,12 @@ def _parse(
         raise records.Rejected(where, "token id outside the vocabulary", got=f"id {row['id']!r}", expected=expected)
     if kind == "passages":
         fields = {key: value for key, value in row.items() if key != "id"}
-        return records.Passage(row["id"], vocabulary.decode(prompt + target), fields, prompt + target)
+        return records.Passage(row["id"], vocabulary.decode(prompt + target), fields, prompt + target, where)
     # Ids may spell nothing at all (an end id alone), and are used all the same.
     stand_in = {**row, "prompt": vocabulary.decode(prompt), "target": vocabulary.decode(target) or " "}
     query = records.parse(stand_in, kind, where)
     assert isinstance(query, records.Query)
-    return records.Query(query.id, query.prompt, query.target, query.gold, query.weak, query.fields, (prompt, target))
+    return dataclasses.replace(query, tokens=(prompt, target))
 
 
 def _dataset(task: Any, split: str) -> Any:

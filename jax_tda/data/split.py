@@ -31,10 +31,14 @@ class Piece:
     left_out: int = 0
 
 
-def _too_long(record: records.Record, tokens: int, context: int, remedy: str) -> InputError:
+def _where(record: records.Record) -> str:
     kind = "query" if isinstance(record, records.Query) else "passage"
+    return f"{record.where}: {kind} {record.id!r}" if record.where else f"{kind} {record.id!r}"
+
+
+def _too_long(record: records.Record, tokens: int, context: int, remedy: str) -> InputError:
     return InputError(
-        f"{kind} {record.id!r} is longer than the context",
+        f"{_where(record)} is longer than the context",
         got=f"{tokens} tokens",
         expected=f"at most {context} tokens, beginning and end ids included",
         remedy=remedy,
@@ -54,7 +58,7 @@ def _query(query: records.Query, vocabulary: Vocabulary, context: int) -> Piece:
         first = next((position for position, counted in enumerate(counts) if counted), len(ids))
     if first >= len(ids):
         got = f"{query.target!r} after {query.prompt!r}"
-        raise records.Rejected(f"query {query.id!r}", "target without tokens", got=got, expected="at least one token")
+        raise records.Rejected(_where(query), "target without tokens", got=got, expected="at least one token")
     tokens = (vocabulary.beginning_id, *ids)
     if len(tokens) > context:
         raise _too_long(query, len(tokens), context, "raise the context, or shorten the prompt")
@@ -73,7 +77,7 @@ def _passage_tokens(passage: records.Passage, vocabulary: Vocabulary) -> tuple[l
             ids.pop()
     if not ids:
         got = repr(passage.text[:60])
-        raise records.Rejected(f"passage {passage.id!r}", "text without tokens", got=got, expected="at least one token")
+        raise records.Rejected(_where(passage), "text without tokens", got=got, expected="at least one token")
     return ids, starts
 
 

@@ -139,8 +139,11 @@ def _view(path: str, shape: tuple[int, ...], probed: dict[str, tuple[int, ...]])
 
 
 def _is_stacked(path: str) -> bool:
-    """Whether a leading axis is taken for layers where no module can be asked: below a part named for layers."""
-    return any(part in ("layers", "blocks", "h") for part in path.split("/"))
+    """Whether a leading axis is taken for layers where no module can be asked: below a part named for layers.
+
+    A number behind that part says that its layers are separate, so that a leading axis is something else.
+    """
+    return re.search(r"(^|/)(layers|blocks|h)/(?!\d+/)", path) is not None
 
 
 def _matrices(kept: dict[str, tuple[int, int, int]]) -> dict[str, tuple[str, ...]]:

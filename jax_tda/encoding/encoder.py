@@ -13,11 +13,13 @@ from jax_tda.core import trees
 from jax_tda.core.errors import InputError
 from jax_tda.encoding import blocks as layouts
 from jax_tda.encoding import probe, projection
-from jax_tda.encoding.second_moments import SecondMoments, rank_one
+from jax_tda.encoding.second_moments import SecondMoments, inverse_root, rank_one
 from jax_tda.models import likelihood
 
 Loss = Callable[[Any, Mapping[str, jax.Array]], jax.Array]
 Encodings = dict[str, jax.Array]
+# P₀, P₁ and, where V is element-wise, 1/√V.
+_Sides = tuple[jax.Array, jax.Array, jax.Array | None]
 
 
 class Encoder:
@@ -30,12 +32,14 @@ class Encoder:
       model_or_loss: a linen module that maps tokens [B, T] to logits [B, T, V], or a pure `loss(params, example)` of
         one example `{"tokens": [T], "loss_weights": [T]}`, whose parameters all take the weight path.
       params: the parameters, with or without an outer `params` collection.
-      second_moments: from `second_moments_from`; None divides by nothing. V is reduced to rank one.
+      second_moments: from `second_moments_from`; None divides by nothing.
       blocks: `groups` or `matrices`.
       projected_size: p, the side of the projected matrices.
       seed: root of the projections.
       exclude: regular expressions; a parameter whose path matches one is left out, by name, in `plan.excluded`.
       projection_kind: `gaussian`, or `identity` for tests (needs p ≥ both sides of every matrix).
+      reduction: `rank_one` divides by the rank-one form of V and never forms a weight gradient; `exact` divides
+        element-wise by √V̂ + ε, at the cost of forming each layer's, except where V is rank one anyway.
       epsilon: floor of the rank-one factors of V, relative to each factor's mean.
       mesh: devices to share examples over; None uses the default device.
 
@@ -54,6 +58,7 @@ class Encoder:
         *,
         exclude: tuple[str, ...] = layouts.DEFAULT_EXCLUDE,
         projection_kind: str = "gaussian",
+        reduction: str = "rank_one",
         epsilon: float = 1e-10,
         mesh: jax.sharding.Mesh | None = None,
     ):
@@ -63,9 +68,10 @@ class Encoder:
         shapes = {path: tuple(leaf.shape) for path, leaf in self._leaves.items()}
         self.plan = layouts.plan(shapes, self._visible(), blocks, exclude)
         self.projected_size, self.seed = projected_size, seed
-        self._kind, self._epsilon, self._mesh = projection_kind, epsilon, mesh
-        self._check_projection()
+        self._kind, self._epsilon, self._mesh, self._reduction = projection_kind, epsilon, mesh, reduction
+        self._check_options()
         self.reduced: dict[str, float] = {}
+        self.second_moments = _described(second_moments, reduction, epsilon)
         self.fingerprints: dict[str, str] = {}
         self._sides = {matrix.path: self._side_factors(matrix, second_moments) for matrix in self.plan.matrices}
         self._encode = jax.jit(jax.vmap(self._encode_one, in_axes=(None, None, 0, 0)))
@@ -117,20 +123,23 @@ class Encoder:
 
         return side("left", matrix.rows), side("right", matrix.columns)
 
-    def _side_factors(self, matrix: layouts.Matrix, moments: SecondMoments | None) -> tuple[jax.Array, jax.Array]:
-        """L = P₀/√r and R = P₁/√c of one parameter."""
+    def _side_factors(self, matrix: layouts.Matrix, moments: SecondMoments | None) -> _Sides:
+        """L = P₀/√r and R = P₁/√c of one parameter; or P₀, P₁ and 1/√V."""
         left, right = self._projections(matrix)
         self.fingerprints[matrix.path] = projection.fingerprint(left, right)
         if moments is None:
-            return left, right
-        factors = rank_one(moments.full(matrix.path, matrix.shape), matrix.path, self._epsilon)
+            return left, right, None
+        values = moments.full(matrix.path, matrix.shape)
+        factors = rank_one(values, matrix.path, self._epsilon)
         if factors.residual > 1e-5:
+            if self._reduction == "exact":
+                return left, right, jnp.asarray(inverse_root(values, moments.epsilon, matrix.path), jnp.float32)
             self.reduced[matrix.path] = factors.residual
 
         def scaled(side: jax.Array, scale: np.ndarray) -> jax.Array:
             return side * jnp.asarray(scale[..., None, :], jnp.float32)
 
-        return scaled(left, factors.row_scale), scaled(right, factors.column_scale)
+        return scaled(left, factors.row_scale), scaled(right, factors.column_scale), None
 
     def _visible(self) -> dict[str, tuple[int, ...]]:
         if self._model is None:
@@ -147,17 +156,22 @@ class Encoder:
     def _example_loss(self, probes: Any, leaves: Any, sides: Any, tokens: jax.Array, weights: jax.Array) -> jax.Array:
         held = dict(leaves)
         for matrix in self.plan.matrices:
-            left, right = sides[matrix.path]
+            left, right, root = sides[matrix.path]
             # Matrices of one block share its probe, and autodiff sums what reaches it.
             own = jnp.stack([probes[b] for b in matrix.blocks]) if matrix.layers else probes[matrix.blocks[0]]
             if matrix.route == "weight":
-                held[matrix.path] = probe.perturb(leaves[matrix.path], own, left, right)
+                held[matrix.path] = probe.perturb(leaves[matrix.path], own, left, right, root)
             else:
                 parent = matrix.path.rpartition("/")[0]
                 held |= {
-                    f"{parent}/{probe.PROBE}": own,
-                    f"{parent}/{probe.LEFT}": left,
-                    f"{parent}/{probe.RIGHT}": right,
+                    f"{parent}/{name}": leaf
+                    for name, leaf in (
+                        (probe.PROBE, own),
+                        (probe.LEFT, left),
+                        (probe.RIGHT, right),
+                        (probe.INVERSE_ROOT, root),
+                    )
+                    if leaf is not None
                 }
         params = trees.unflatten(held)
         if self._loss is not None:
@@ -166,7 +180,14 @@ class Encoder:
         logits = probe.apply(self._model, params, tokens[None])[0]
         return likelihood.loss(logits, tokens, weights)
 
-    def _check_projection(self) -> None:
+    def _check_options(self) -> None:
+        if self._reduction not in ("rank_one", "exact"):
+            raise InputError(
+                "unknown reduction of second moments",
+                got=self._reduction,
+                expected="rank_one or exact",
+                remedy="set reduction to one of them",
+            )
         largest = max(max(m.rows, m.columns) for m in self.plan.matrices)
         if self._kind not in projection.KINDS or (self._kind == "identity" and self.projected_size < largest):
             raise InputError(
@@ -175,6 +196,14 @@ class Encoder:
                 expected=f"{' or '.join(projection.KINDS)}; identity needs p ≥ {largest}",
                 remedy="use gaussian, or raise projected_size",
             )
+
+
+def _described(moments: SecondMoments | None, reduction: str, epsilon: float) -> str:
+    """How V enters, in words that two encodings must share before they may be compared."""
+    if moments is None:
+        return "none"
+    own = f", ε {moments.epsilon}" if reduction == "exact" else ""
+    return f"{moments.source}, {reduction}, relative floor {epsilon}{own}"
 
 
 def _checked(examples: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:

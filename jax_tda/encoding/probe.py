@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-PROBE, LEFT, RIGHT = "probe", "probe_left", "probe_right"
+PROBE, LEFT, RIGHT, INVERSE_ROOT = "probe", "probe_left", "probe_right", "probe_inverse_root"
 
 
 @jax.custom_vjp
@@ -46,16 +46,57 @@ def _backward(saved: Any, gradient: jax.Array) -> Any:
 attach.defvjp(_forward, _backward)
 
 
-def perturb(kernel: jax.Array, probe: jax.Array, left: jax.Array, right: jax.Array) -> jax.Array:
-    """The weight path: W + Lᵀ E R itself, for parameters whose inputs no module shows.
+@jax.custom_vjp
+def attach_exact(
+    output: jax.Array, x: jax.Array, probe: jax.Array, left: jax.Array, right: jax.Array, inverse_root: jax.Array
+) -> jax.Array:
+    """Like `attach` for W + (Lᵀ E R) / √V, with V element-wise: the gradient of E is L (xᵀ ẏ / √V) Rᵀ.
+
+    Only here is a weight gradient formed, of the layer in hand and of one example.
+
+    Args:
+      output: [..., out].
+      x: [..., in].
+      probe: [p, p] zeros.
+      left: [p, in], P₀ itself.
+      right: [p, out], P₁ itself.
+      inverse_root: [in, out], 1/√V.
+    """
+    del x, probe, left, right, inverse_root
+    return output
+
+
+def _forward_exact(output: Any, x: Any, probe: Any, left: Any, right: Any, inverse_root: Any) -> Any:
+    return output, (x, left, right, inverse_root)
+
+
+def _backward_exact(saved: Any, gradient: jax.Array) -> Any:
+    x, left, right, inverse_root = saved
+    rows, columns = inverse_root.shape
+    weight_gradient = x.reshape(-1, rows).T @ gradient.reshape(-1, columns)
+    # The smaller projection first: it decides what the other one costs.
+    corrected = weight_gradient * inverse_root
+    probe_gradient = (left @ corrected) @ right.T if rows >= columns else left @ (corrected @ right.T)
+    return gradient, None, probe_gradient, None, None, None
+
+
+attach_exact.defvjp(_forward_exact, _backward_exact)
+
+
+def perturb(
+    kernel: jax.Array, probe: jax.Array, left: jax.Array, right: jax.Array, inverse_root: jax.Array | None = None
+) -> jax.Array:
+    """The weight path: W + Lᵀ E R (∘ 1/√V) itself, for parameters whose inputs no module shows.
 
     Args:
       kernel: [..., in, out].
       probe: [..., p, p] zeros.
       left: [..., p, in].
       right: [..., p, out].
+      inverse_root: [..., in, out], 1/√V where V is taken element-wise.
     """
-    return kernel + jnp.einsum("...pi,...pq,...qo->...io", left, probe, right).astype(kernel.dtype)
+    change = jnp.einsum("...pi,...pq,...qo->...io", left, probe, right)
+    return kernel + (change if inverse_root is None else change * inverse_root).astype(kernel.dtype)
 
 
 def _intercept(next_function: Any, arguments: Any, keywords: Any, context: nn.module.InterceptorContext) -> Any:
@@ -68,6 +109,8 @@ def _intercept(next_function: Any, arguments: Any, keywords: Any, context: nn.mo
     ):
         return output
     held: list[jax.Array] = [module.get_variable("params", name) for name in (PROBE, LEFT, RIGHT)]
+    if module.has_variable("params", INVERSE_ROOT):
+        return attach_exact(output, arguments[0], *held, module.get_variable("params", INVERSE_ROOT))
     return attach(output, arguments[0], *held)
 
 

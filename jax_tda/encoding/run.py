@@ -27,7 +27,7 @@ class EncodeConfig:
     Args:
       examples: the tokenized corpus or queries.
       checkpoint: model and optimizer state.
-      second_moments: `checkpoint` divides by √V of its optimizer, reduced to rank one; `none` by nothing.
+      second_moments: `rank_one` or `exact` divide by √V of the checkpoint's optimizer in that form; `none` by nothing.
       blocks: `groups` or `matrices`.
       projected_size: p.
       seed: of the projections.
@@ -41,7 +41,7 @@ class EncodeConfig:
 
     examples: str = input_path()
     checkpoint: str = input_path()
-    second_moments: str = "checkpoint"
+    second_moments: str = "rank_one"
     blocks: str = "groups"
     projected_size: int = 32
     seed: int = 0
@@ -86,7 +86,7 @@ def run(config: EncodeConfig, output: str) -> Reader:
 
 
 def _check_choices(config: EncodeConfig) -> None:
-    for name, choices in {"second_moments": ("checkpoint", "none"), "loss": ("target", "all")}.items():
+    for name, choices in {"second_moments": ("rank_one", "exact", "none"), "loss": ("target", "all")}.items():
         if getattr(config, name) not in choices:
             raise InputError(
                 f"encode.{name} is not possible",
@@ -112,7 +112,7 @@ def _check_fit(config: EncodeConfig, examples: Reader, checkpoint: Reader) -> No
 def _encoder(config: EncodeConfig) -> Encoder:
     checkpoint = checkpoint_artifact.open_checkpoint(config.checkpoint)
     moments: SecondMoments | None = None
-    if config.second_moments == "checkpoint":
+    if config.second_moments != "none":
         params, moments = of_checkpoint(checkpoint)
     else:
         params = checkpoint.params()
@@ -124,6 +124,7 @@ def _encoder(config: EncodeConfig) -> Encoder:
         config.projected_size,
         config.seed,
         exclude=config.exclude or DEFAULT_EXCLUDE,
+        reduction="exact" if config.second_moments == "exact" else "rank_one",
         epsilon=config.epsilon,
         mesh=meshes.make_mesh(),
     )
@@ -184,7 +185,7 @@ def _facts(encoder: Encoder, checkpoint: Reader, config: EncodeConfig) -> dict[s
         "projection": hashlib.sha256(prints.encode()).hexdigest(),
         "projection_fingerprints": encoder.fingerprints,
         "checkpoint": checkpoint.manifest.digest,
-        "second_moments": "none" if config.second_moments == "none" else f"rank_one, epsilon {config.epsilon}",
+        "second_moments": encoder.second_moments,
         "reduced_to_rank_one": encoder.reduced,
         "encoded": {m.path: {"route": m.route, "shape": list(m.shape)} for m in encoder.plan.matrices},
         "excluded": encoder.plan.excluded,

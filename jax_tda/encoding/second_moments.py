@@ -171,6 +171,23 @@ def of_checkpoint(checkpoint: Checkpoint) -> tuple[Any, SecondMoments]:
     return stored["params"], second_moments_from(stored["opt_state"], b2=settings["b2"], epsilon=settings["epsilon"])
 
 
+def inverse_root(values: np.ndarray, epsilon: float, path: str) -> np.ndarray:
+    """1 / (√V̂ + ε), element-wise, as the optimizer itself divides.
+
+    Raises:
+      InputError: √V̂ + ε is zero somewhere, so that there is nothing to divide by.
+    """
+    divisor = np.sqrt(values) + epsilon
+    if not np.all(divisor > 0):
+        raise InputError(
+            f"the second moments of {path} cannot be divided by",
+            got=f"{int(np.sum(~(divisor > 0)))} elements where √V + ε is zero or not a number",
+            expected="positive √V + ε everywhere",
+            remedy="give the optimizer's ε, or use the rank-one reduction",
+        )
+    return 1.0 / divisor
+
+
 @dataclasses.dataclass(frozen=True)
 class RankOne:
     """V ≈ r_i c_j / mean(V) per layer, as the factors of 1/√V.

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -70,14 +71,15 @@ def run(config: EvaluateConfig, output: str) -> Reader:
         inputs["checkpoint"] = open_artifact(config.checkpoint, checkpoint_artifact.KIND)
     if config.answers:
         inputs["answers"] = open_artifact(config.answers, "answers")
-    rankings, readers = _read_rankings(config.rankings)
+    rankings, readers, foreign = _read_rankings(config.rankings)
     inputs |= {f"ranking_{name}": reader for name, reader in readers.items()}
-    writer = begin(output, KIND, settings(config), inputs, name="report")
+    for name, rows in rankings.items():
+        _check_rows(name, rows, corpus, queries)
+    # A ranking without a manifest has no digest among the inputs, yet the report is of this one and no other.
+    writer = begin(output, KIND, settings(config) | {"foreign_rankings": foreign}, inputs, name="report")
     if isinstance(writer, Reader):
         print(summary.table(writer.read_json("report.json")))
         return writer
-    for name, rows in rankings.items():
-        _check_rows(name, rows, corpus, queries)
     exact = _answered_exactly(inputs, rankings)
     tables = {name: _judge_retrieval(rows, corpus, queries) for name, rows in rankings.items()}
     patched: dict[str, Any] | None = None
@@ -89,6 +91,7 @@ def run(config: EvaluateConfig, output: str) -> Reader:
         exact,
         {
             "exact_match": len(exact) / queries.count,
+            "gold_missing": _gold_missing(corpus, queries),
             "lambda": facts.get("query_weight"),
             "lambda_component": facts.get("component"),
             "damping": facts.get("damping"),
@@ -105,7 +108,8 @@ def run(config: EvaluateConfig, output: str) -> Reader:
     return finished
 
 
-def _read_rankings(path: str) -> tuple[dict[str, list[dict[str, Any]]], dict[str, Reader]]:
+def _read_rankings(path: str) -> tuple[dict[str, list[dict[str, Any]]], dict[str, Reader], dict[str, str]]:
+    """Rows by method, the artifacts among them, and SHA-256 of the files that are nobody's artifact."""
     place = epath.Path(path)
     files = [place] if place.name.endswith(".jsonl") else sorted(place.glob("*.jsonl")) if place.exists() else []
     if not files:
@@ -115,13 +119,15 @@ def _read_rankings(path: str) -> tuple[dict[str, list[dict[str, Any]]], dict[str
             expected="a ranking file, or a directory of them",
             remedy="run score or rank_baseline first, or check the path",
         )
-    rankings, readers = {}, {}
+    rankings, readers, foreign = {}, {}, {}
     for file in files:
         name = file.name.removesuffix(".jsonl")
         rankings[name], reader = ranking.read(str(file))
-        if reader is not None:
+        if reader is None:
+            foreign[name] = hashlib.sha256(file.read_bytes()).hexdigest()
+        else:
             readers[name] = reader
-    return rankings, readers
+    return rankings, readers, foreign
 
 
 def _check_rows(name: str, rows: Sequence[Mapping[str, Any]], corpus: corpora.Corpus, queries: corpora.Corpus) -> None:
@@ -140,6 +146,13 @@ def _check_rows(name: str, rows: Sequence[Mapping[str, Any]], corpus: corpora.Co
                 expected="a line for every query, and ids of this corpus",
                 remedy="rank this corpus for these queries; a query without proponents has an empty list",
             )
+
+
+def _gold_missing(corpus: corpora.Corpus, queries: corpora.Corpus) -> dict[str, int]:
+    """How many gold ids name no document of the corpus, and how many queries hold such an id."""
+    documents = set(_first_pieces(corpus))
+    missing = [len(set(record["gold"]) - documents) for record in queries.records]
+    return {"ids": sum(missing), "queries": sum(count > 0 for count in missing)}
 
 
 @functools.cache

@@ -23,7 +23,7 @@ from jax_tda.models import likelihood
 from jax_tda.training.step import mean_loss
 
 Step = Callable[[Any, Any], Any]
-_QUERIES_PER_CALL, _PASSAGES_PER_CALL = 4, 32
+_QUERIES_PER_CALL, _PASSAGES_AT_ONCE = 4, 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,11 +45,12 @@ class TailPatchConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.rate == 0 or self.kind not in ("preconditioned", "full_step"):
+        steps = self.rate == -1 or 0 < self.rate < float("inf")
+        if not steps or self.kind not in ("preconditioned", "full_step"):
             raise InputError(
                 "the tail-patch step is not possible",
                 got=f"kind {self.kind}, rate {self.rate}",
-                expected="kind preconditioned or full_step, and a rate that is not 0: a step of 0 changes nothing",
+                expected="kind preconditioned or full_step, and a rate above 0, or −1: a step of 0 changes nothing",
                 remedy="set tail_patch.rate to a constant such as a tenth of the peak rate (−1 does that)",
             )
 
@@ -97,40 +98,45 @@ def changes(
       queries: the queries.
     """
 
-    def probability(params: Any, tokens: jax.Array, weights: jax.Array) -> jax.Array:
-        return jnp.exp(likelihood.target_log_probability(model.apply({"params": params}, tokens), tokens, weights))
+    if not pairs:
+        return {}
 
     @jax.jit
-    def patch(params: Any, passages: Any, asked: Any) -> jax.Array:
-        def one(arguments: Any) -> jax.Array:
-            passage, query = arguments
-            gradient = jax.grad(lambda p: mean_loss(model, p, passage["tokens"], passage["loss_weights"]))(params)
-            patched = step(params, gradient)
-            after = probability(patched, query["tokens"], query["loss_weights"])
-            return after - probability(params, query["tokens"], query["loss_weights"])
+    def patch(params: Any, passage: Mapping[str, jax.Array]) -> Any:
+        return step(params, jax.grad(lambda p: mean_loss(model, p, passage["tokens"], passage["loss_weights"]))(params))
 
-        # One at a time: a patched copy of the parameters is as large as the model.
-        return jax.lax.map(one, (passages, asked))
+    @jax.jit
+    def probability(params: Any, asked: Mapping[str, jax.Array]) -> jax.Array:
+        logits = model.apply({"params": params}, asked["tokens"])
+        return jnp.exp(likelihood.target_log_probability(logits, asked["tokens"], asked["loss_weights"]))
 
-    calls = [
-        (passage, tuple(asked[start : start + _QUERIES_PER_CALL]))
-        for passage, asked in sorted(pairs.items())
-        for start in range(0, len(asked), _QUERIES_PER_CALL)
-    ]
-    found: dict[tuple[int, int], float] = {}
-    progress = Progress("tail-patch", len(calls), "steps")
-    for start in range(0, len(calls), _PASSAGES_PER_CALL):
-        part = calls[start : start + _PASSAGES_PER_CALL]
-        filled = part + [part[0]] * (_PASSAGES_PER_CALL - len(part))
-        passages = corpus.examples(np.array([p for p, _ in filled]), corpus.longest, len(filled))
-        rows = np.array([(q + q[:1] * _QUERIES_PER_CALL)[:_QUERIES_PER_CALL] for _, q in filled])
-        asked = queries.examples(rows.reshape(-1), queries.longest, rows.size)
-        asked = {name: value.reshape(*rows.shape, -1) for name, value in asked.items()}
-        result = np.asarray(patch(params, passages, asked))
-        for (passage, wanted), values in zip(part, result, strict=False):
-            found |= {(passage, query): float(value) for query, value in zip(wanted, values, strict=False)}
-        progress.advance(len(part))
-    return found
+    asked = sorted({query for wanted in pairs.values() for query in wanted})
+    place = {query: index for index, query in enumerate(asked)}
+    held = queries.examples(np.array(asked), queries.longest, len(asked))
+
+    def probabilities(params: Any, wanted: Sequence[int]) -> dict[int, float]:
+        found = {}
+        for start in range(0, len(wanted), _QUERIES_PER_CALL):
+            part = wanted[start : start + _QUERIES_PER_CALL]
+            rows = [place[query] for query in part]
+            rows += rows[:1] * (_QUERIES_PER_CALL - len(rows))  # One shape compiles once.
+            values = np.asarray(probability(params, {name: value[rows] for name, value in held.items()}))
+            found |= {query: float(value) for query, value in zip(part, values, strict=False)}
+        return found
+
+    before = probabilities(params, asked)
+    changed: dict[tuple[int, int], float] = {}
+    rows = sorted(pairs)
+    progress = Progress("tail-patch", len(rows), "steps")
+    for start in range(0, len(rows), _PASSAGES_AT_ONCE):
+        part = rows[start : start + _PASSAGES_AT_ONCE]
+        passages = corpus.examples(np.array(part), corpus.longest, len(part))
+        for index, passage in enumerate(part):
+            patched = patch(params, {name: value[index] for name, value in passages.items()})
+            after = probabilities(patched, pairs[passage])
+            changed |= {(passage, query): value - before[query] for query, value in after.items()}
+            progress.advance()
+    return changed
 
 
 def per_query(
