@@ -30,6 +30,7 @@ ARROWS = [
 
 
 def box(left, top, kind, title, note):
+    """A rounded box with a title and a note."""
     middle = left + BOX_WIDTH / 2
     return (
         f'<rect x="{left}" y="{top}" width="{BOX_WIDTH}" height="{BOX_HEIGHT}" rx="8" fill="{FILLS[kind]}" '
@@ -40,16 +41,19 @@ def box(left, top, kind, title, note):
 
 
 def line(points):
+    """A line through points, with a head at its end."""
     path = " ".join(f"{'M' if number == 0 else 'L'}{x:g} {y:g}" for number, (x, y) in enumerate(points))
     return f'<path d="{path}" fill="none" stroke="#808891" stroke-width="1.6" marker-end="url(#head)"/>'
 
 
 def label(x, y, text, anchor="middle"):
+    """Words beside an arrow."""
     style = f'font-size="12" font-style="italic" fill="#808891" text-anchor="{anchor}"'
     return f'<text x="{x:g}" y="{y:g}" {style}>{text}</text>'
 
 
 def arrow(start, end, verb):
+    """A straight arrow between two boxes of one row or one column."""
     (left, top), (right, below) = BOXES[start][:2], BOXES[end][:2]
     if top == below:
         y = top + BOX_HEIGHT / 2
@@ -59,6 +63,7 @@ def arrow(start, end, verb):
 
 
 def picture():
+    """The whole drawing."""
     parts = [arrow(*one) for one in ARROWS]
     # The model that encodes, the curvature that corrects, and the texts that BM25, gold and random rank without either.
     parts.append(line([(342, 209), (372, 209), (372, 100), (399, 100)]))

@@ -110,14 +110,19 @@ def _rank(config: ScoreConfig, train: EncodingStore, query: EncodingStore, corre
         sides.append(side.reshape(len(rows), -1))
     best = [Best(side.shape[0], min(config.top_k, train.count)) for side in sides]
     progress = Progress("score", train.count, "examples")
-    for start in range(0, train.count, train.shard_rows):
-        rows = train.read(start, min(start + train.shard_rows, train.count))
-        device_rows = jnp.asarray(rows)
+    size = min(train.shard_rows, train.count)
+    for start in range(0, train.count, size):
+        rows = train.read(start, min(start + size, train.count))
+        # Equal rows get equal scores, bit for bit, only from one program: the last shard is filled with unranked rows.
+        spare = size - len(rows)
+        device_rows = jnp.asarray(np.pad(rows, ((0, spare), (0, 0), (0, 0)), constant_values=np.nan))
         if not config.unit_norm:
-            sizes = jnp.ones(len(rows))
+            sizes = jnp.ones(size)
+        elif norms is None:
+            sizes = similarity.norms(device_rows)
         else:
-            sizes = similarity.norms(device_rows) if norms is None else jnp.asarray(norms[start : start + len(rows)])
-        flat = device_rows.reshape(len(rows), -1)
+            sizes = jnp.asarray(np.pad(norms[start : start + size], (0, spare), constant_values=np.nan))
+        flat = device_rows.reshape(size, -1)
         for keeper, side in zip(best, sides, strict=True):
             keeper.update(similarity.scores(side, flat, sizes), start)
         progress.advance(len(rows))

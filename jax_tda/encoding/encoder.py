@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import PartitionSpec
 
 from jax_tda.core import mesh as meshes
 from jax_tda.core import trees
@@ -41,6 +42,8 @@ class Encoder:
       reduction: `rank_one` divides by the rank-one form of V and never forms a weight gradient; `exact` divides
         element-wise by √V̂ + ε, at the cost of forming each layer's, except where V is rank one anyway.
       epsilon: floor of the rank-one factors of V, relative to each factor's mean.
+      examples_at_once: how many examples of a batch each device has in flight; 0 takes all. On a CPU fewer are faster,
+        since their activations stay in the cache; it changes no number.
       mesh: devices to share examples over; None uses the default device.
 
     Raises:
@@ -60,6 +63,7 @@ class Encoder:
         projection_kind: str = "gaussian",
         reduction: str = "rank_one",
         epsilon: float = 1e-10,
+        examples_at_once: int = 0,
         mesh: jax.sharding.Mesh | None = None,
     ):
         self._leaves = trees.flatten(params)
@@ -68,13 +72,22 @@ class Encoder:
         shapes = {path: tuple(leaf.shape) for path, leaf in self._leaves.items()}
         self.plan = layouts.plan(shapes, self._visible(), blocks, exclude)
         self.projected_size, self.seed = projected_size, seed
+        self._at_once = examples_at_once
         self._kind, self._epsilon, self._mesh, self._reduction = projection_kind, epsilon, mesh, reduction
         self._check_options()
         self.reduced: dict[str, float] = {}
         self.second_moments = _described(second_moments, reduction, epsilon)
         self.fingerprints: dict[str, str] = {}
         self._sides = {matrix.path: self._side_factors(matrix, second_moments) for matrix in self.plan.matrices}
-        self._encode = jax.jit(jax.vmap(self._encode_one, in_axes=(None, None, 0, 0)))
+        self._head = self._frozen_head()
+        batch = self._encode_batch
+        if mesh is not None and mesh.devices.size > 1:
+            # Each device takes its own examples one group after another; a loop over a sharded axis would gather them.
+            whole, split = PartitionSpec(), PartitionSpec(meshes.DATA)
+            batch = jax.shard_map(
+                batch, mesh=mesh, in_specs=(whole, whole, split, split), out_specs=split, check_vma=False
+            )
+        self._encode = jax.jit(batch)
         if mesh is not None:
             self._leaves, self._sides = jax.device_put((self._leaves, self._sides), meshes.replicated(mesh))
 
@@ -147,6 +160,14 @@ class Encoder:
         example = jax.ShapeDtypeStruct((1, 2), jnp.int32)
         return probe.visible_kernels(self._model, trees.unflatten(self._leaves), example)
 
+    def _encode_batch(self, leaves: Any, sides: Any, tokens: jax.Array, weights: jax.Array) -> Encodings:
+        def one(example: tuple[jax.Array, jax.Array]) -> Encodings:
+            return self._encode_one(leaves, sides, *example)
+
+        if not self._at_once or self._at_once >= tokens.shape[0]:
+            return jax.vmap(one)((tokens, weights))
+        return jax.lax.map(one, (tokens, weights), batch_size=self._at_once if self._at_once > 1 else None)
+
     def _encode_one(self, leaves: Any, sides: Any, tokens: jax.Array, weights: jax.Array) -> Encodings:
         zero = jnp.zeros((self.projected_size, self.projected_size), jnp.float32)
         return jax.grad(lambda probes: self._example_loss(probes, leaves, sides, tokens, weights))(
@@ -177,8 +198,18 @@ class Encoder:
         if self._loss is not None:
             return self._loss(params, {"tokens": tokens, "loss_weights": weights})
         assert self._model is not None
-        logits = probe.apply(self._model, params, tokens[None])[0]
-        return likelihood.loss(logits, tokens, weights)
+        if self._head is None:
+            logits = probe.apply(self._model, params, tokens[None])[0]
+            return likelihood.loss(logits, tokens, weights)
+        hidden = probe.apply(self._model, params, tokens[None], method="hidden")[0]
+        head = leaves[self._head]
+        return likelihood.head_loss(hidden, head.T if self._head.endswith("kernel") else head, tokens, weights)
+
+    def _frozen_head(self) -> str | None:
+        """The path of the output head, when the model shows it and it is not encoded: its loss is then fused."""
+        show = getattr(self._model, "head_path", None)
+        path = show() if show is not None else None
+        return path if path in self.plan.excluded else None
 
     def _check_options(self) -> None:
         if self._reduction not in ("rank_one", "exact"):

@@ -114,11 +114,10 @@ def _intercept(next_function: Any, arguments: Any, keywords: Any, context: nn.mo
     return attach(output, arguments[0], *held)
 
 
-def apply(model: nn.Module, params: dict[str, Any], tokens: jax.Array) -> Any:
-    """The model's logits, with a probe beside every Dense kernel whose parameters hold one."""
+def apply(model: nn.Module, params: dict[str, Any], tokens: jax.Array, method: str | None = None) -> Any:
+    """The model's logits, or what another of its methods gives, with a probe beside every kernel that holds one."""
     with nn.intercept_methods(_intercept):
-        logits: Any = model.apply({"params": params}, tokens)
-        return logits
+        return model.apply({"params": params}, tokens, method=method)
 
 
 def visible_kernels(model: nn.Module, params: Any, tokens: jax.ShapeDtypeStruct) -> dict[str, tuple[int, ...]]:

@@ -97,7 +97,6 @@ def changes(
       corpus: the passages.
       queries: the queries.
     """
-
     if not pairs:
         return {}
 

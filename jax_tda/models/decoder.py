@@ -29,6 +29,7 @@ class DecoderConfig:
       rope_theta: the base of the rotary wavelengths.
       norm_epsilon: added to the mean square in RMSNorm.
       scan_layers: whether layers are one scanned module with stacked parameters, or separate modules.
+      scan_unroll: how many scanned layers the compiler sees at once; it changes speed and compile time, no number.
       remat: whether the backward pass recomputes a layer instead of keeping its activations.
       dtype: the type that layers compute in; parameters, norms, softmax and logits are float32.
     """
@@ -44,11 +45,21 @@ class DecoderConfig:
     rope_theta: float = 10000.0
     norm_epsilon: float = 1e-6
     scan_layers: bool = True
+    scan_unroll: int = 1
     remat: bool = False
     dtype: str = "float32"
 
     def __post_init__(self) -> None:
-        for name in ("vocabulary_size", "layers", "width", "heads", "kv_heads", "mlp_width", "rope_theta"):
+        for name in (
+            "vocabulary_size",
+            "layers",
+            "width",
+            "heads",
+            "kv_heads",
+            "mlp_width",
+            "rope_theta",
+            "scan_unroll",
+        ):
             self._demand(getattr(self, name) > 0, name, "a positive number")
         self._demand(self.norm_epsilon >= 0, "norm_epsilon", "a number ≥ 0")
         self._demand(self.head_size >= 0, "head_size", "a positive number, or 0 for width / heads")
@@ -190,7 +201,13 @@ class Decoder(nn.Module):
         # Inside a scan XLA cannot merge the recomputation with the first computation, so nothing need prevent it.
         layer = nn.remat(Layer, prevent_cse=not c.scan_layers) if c.remat else Layer
         if c.scan_layers:
-            stacked: Any = nn.scan(layer, variable_axes={"params": 0}, split_rngs={"params": True}, length=c.layers)
+            stacked: Any = nn.scan(
+                layer,
+                variable_axes={"params": 0},
+                split_rngs={"params": True},
+                length=c.layers,
+                unroll=min(c.scan_unroll, c.layers),
+            )
             self.layers = stacked(c)
         else:
             self.layers = [layer(c) for _ in range(c.layers)]
@@ -212,6 +229,10 @@ class Decoder(nn.Module):
         """Logits [..., V] float32 of hidden states [..., D]."""
         logits = self.embedding.attend(hidden) if self.config.tied else self.head(hidden)
         return logits.astype(jnp.float32)
+
+    def head_path(self) -> str:
+        """The path of the parameter whose rows (columns, where it is a kernel) the hidden states are multiplied by."""
+        return "embedding/embedding" if self.config.tied else "head/kernel"
 
     def __call__(self, tokens: jax.Array) -> jax.Array:
         """Logits [..., T, V] float32 of tokens [..., T] int32; those at t predict the token at t + 1."""

@@ -1,0 +1,59 @@
+"""Laws of the encodings' schema: a row that may not be used is NaN, and what does not belong together is not joined."""
+
+import numpy as np
+import pytest
+
+from jax_tda.artifacts import encodings
+from jax_tda.artifacts.artifact import begin
+from jax_tda.core.errors import InputError
+
+FACTS = {"checkpoint": "c", "projection": "p", "second_moments": "none", "blocks": ["x", "y"], "left_out": {}}
+VALUES = np.arange(5 * 2 * 3 * 3, dtype=np.float32).reshape(5, 2, 3, 3)
+
+
+def stored(path, facts=FACTS, status=(0, 0, 0, 0, 0), written=(0, 2, 4)):
+    writer = begin(str(path), encodings.KIND, {}, {})
+    array, flags = writer.array("encodings", VALUES.shape, "float32", 2), writer.array("status", (5,), "int8", 2)
+    for start in written:
+        array.write_shard(start, VALUES[start : start + 2])
+        flags.write_shard(start, np.array(status[start : start + 2], np.int8))
+    writer.write_lines("ids.jsonl", ({"id": f"example {row}"} for row in range(5)))
+    writer.finish(facts)
+    return encodings.open_encodings(str(path))
+
+
+def test_rows_come_back_in_the_order_of_their_ids(tmp_path):
+    """[examples, blocks, p²], by range and by position."""
+    store = stored(tmp_path / "a")
+    assert (store.count, store.blocks, store.projected_size, store.dimension) == (5, ("x", "y"), 3, 18)
+    assert store.ids == [f"example {row}" for row in range(5)]
+    np.testing.assert_array_equal(store.read(1, 4), VALUES[1:4].reshape(3, 2, 9))
+    np.testing.assert_array_equal(store.read_rows(np.array([4, 0])), VALUES[[4, 0]].reshape(2, 2, 9))
+
+
+def test_a_flagged_row_reads_as_nan_whatever_is_stored(tmp_path):
+    """By range and by position alike; the others are untouched."""
+    store = stored(tmp_path / "a", status=(0, encodings.ZERO, 0, 0, encodings.NOT_FINITE))
+    usable = np.isfinite(store.read(0, 5)).all(axis=(1, 2))
+    np.testing.assert_array_equal(usable, [True, False, True, True, False])
+    np.testing.assert_array_equal(np.isnan(store.read_rows(np.array([4, 2]))).all(axis=(1, 2)), [True, False])
+
+
+def test_a_shard_that_was_never_written_reads_as_nan(tmp_path):
+    """Its status is none of the known ones, and its numbers are none at all."""
+    store = stored(tmp_path / "a", written=(0, 4))
+    assert np.isnan(store.read(2, 4)).all() and np.isfinite(store.read(0, 2)).all()
+    assert not set(store.status[2:4]) & {encodings.OK, encodings.ZERO, encodings.NOT_FINITE}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("checkpoint", "d"), ("projection", "other"), ("second_moments", "rank_one"), ("blocks", ["x", "z"])],
+)
+def test_encodings_that_do_not_fit_are_not_joined(tmp_path, name, value):
+    """The error names both artifacts, what differs, and the remedy."""
+    one, other = stored(tmp_path / "one"), stored(tmp_path / "other", FACTS | {name: value})
+    encodings.check_joinable(one.reader, one.reader)
+    with pytest.raises(InputError, match=f"one and .*other cannot be joined: they differ in {name}") as refused:
+        encodings.check_joinable(one.reader, other.reader)
+    assert refused.value.got == f"{FACTS[name]} and {value}"

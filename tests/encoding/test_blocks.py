@@ -1,0 +1,134 @@
+"""Laws of blocks: every parameter has one fate, and every layer its group."""
+
+import numpy as np
+import pytest
+
+from jax_tda.core.errors import InputError
+from jax_tda.encoding import blocks
+
+# One layer of a decoder: kernels by path, with (in, out).
+LAYER = {
+    "attention/query/kernel": (6, 8),
+    "attention/output/kernel": (8, 6),
+    "mlp/up/kernel": (6, 10),
+    "mlp/down/kernel": (10, 6),
+}
+NORM = {"attention_norm/scale": (6,), "mlp_norm/scale": (6,)}
+OUTSIDE = {"embedding/embedding": (40, 6), "head/kernel": (6, 40), "final_norm/scale": (6,)}
+
+
+def scanned(count):
+    """Shapes of all parameters, and of the kernels that a probe sees, with layers stacked."""
+    shapes = OUTSIDE | {f"layers/{path}": (count, *shape) for path, shape in (LAYER | NORM).items()}
+    return shapes, {f"layers/{path}": shape for path, shape in LAYER.items()} | {"head/kernel": (6, 40)}
+
+
+def numbered(count):
+    """The same with a module for each layer."""
+    within = {f"layers_{n}/{path}": shape for n in range(count) for path, shape in (LAYER | NORM).items()}
+    return OUTSIDE | within, {path: shape for path, shape in within.items() if len(shape) == 2}
+
+
+@pytest.mark.parametrize("count", range(1, 21))
+def test_layers_fall_into_groups_as_array_split_cuts_them(count):
+    """Law: min(8, layers) contiguous groups with sizes as np.array_split, alike for stacked and separate layers."""
+    stacked, separate = (blocks.plan(*form(count), "groups") for form in (scanned, numbered))
+    groups = [[int(layer) for layer in part] for part in np.array_split(np.arange(count), min(8, count))]
+    assert len(stacked.blocks) == 2 * min(8, count)
+    assert stacked.blocks == separate.blocks
+    where = {m.path: m.blocks for m in stacked.matrices}
+    apart = {m.path: m.blocks for m in separate.matrices}
+    for path in LAYER:
+        kind = path.split("/")[0]
+        layer_blocks = where[f"layers/{path}"]
+        assert layer_blocks == tuple(apart[f"layers_{layer}/{path}"][0] for layer in range(count))
+        held = {block: [layer for layer in range(count) if layer_blocks[layer] == block] for block in layer_blocks}
+        assert list(held.values()) == groups
+        assert all(block.endswith(f"/{kind}") for block in held)
+        # Names sort as layers do, though 10 comes before 9 in the alphabet.
+        assert sorted(held) == list(held)
+
+
+def test_one_block_per_matrix_and_layer():
+    """Law: layout `matrices` shares no block, and the names of one parameter sort as its layers do."""
+    plan = blocks.plan(*scanned(12), "matrices")
+    assert len(plan.blocks) == 12 * len(LAYER) + 0
+    for matrix in plan.matrices:
+        assert sorted(matrix.blocks) == list(matrix.blocks)
+    separate = blocks.plan(*numbered(3), "matrices")
+    assert separate.blocks == tuple(sorted(f"layers_{n}/{path}" for n in range(3) for path in LAYER))
+
+
+@pytest.mark.parametrize("layout", blocks.LAYOUTS)
+@pytest.mark.parametrize("form", [scanned, numbered])
+@pytest.mark.parametrize("exclude", [blocks.DEFAULT_EXCLUDE, ("norm|embed|head|down",)])
+def test_every_parameter_is_encoded_or_excluded_exactly_once(exclude, form, layout):
+    """Law: nothing is forgotten, nothing counted twice, and each exclusion names a pattern that was given."""
+    shapes, probed = form(3)
+    plan = blocks.plan(shapes, probed, layout, exclude)
+    assert sorted([m.path for m in plan.matrices] + list(plan.excluded)) == sorted(shapes)
+    assert set(plan.excluded.values()) <= set(exclude)
+    assert {m.path: m.shape for m in plan.matrices} == {m.path: shapes[m.path] for m in plan.matrices}
+    assert {m.route for m in plan.matrices} == {"probe"}
+
+
+def test_the_default_leaves_out_embeddings_head_norms_and_biases_alone():
+    """Law: names in the manner of several codebases, each decided as a reader would."""
+    out = ("wte/embedding", "wpe/embedding", "token_embedder/embedding", "lm_head/kernel", "logits_dense/kernel",
+           "h_0/ln_1/scale", "h_0/ln_2/bias", "h_0/attn/c_attn/bias", "decoder_norm/scale", "h_0/mlp/c_fc/bias")  # fmt: skip
+    kept = ("h_0/attn/c_attn/kernel", "h_0/attn/c_proj/kernel", "h_0/mlp/c_fc/kernel", "h_0/mlp/linear_head_in/kernel")
+    shapes = dict.fromkeys(out + kept, (4, 4))
+    plan = blocks.plan(shapes, {}, "groups")
+    assert sorted(plan.excluded) == sorted(out)
+    assert plan.blocks == ("layers_0-0/attention", "layers_0-0/mlp")
+
+
+def test_the_attributed_share_counts_elements():
+    """Law: by hand for two layers: 2·(48 + 48 + 60 + 60) of those plus 2·12 + 240 + 240 + 6."""
+    plan = blocks.plan(*scanned(2), "groups")
+    assert plan.attributed_share == pytest.approx(432 / (432 + 24 + 486))
+
+
+def test_a_kernel_below_a_scanned_module_is_a_stack_whether_or_not_a_probe_sees_it():
+    """Law: with a module the module says so, without one the part named for layers does; the route tells which."""
+    probe = blocks.plan({"tower/mlp/kernel": (3, 4, 5)}, {"tower/mlp/kernel": (4, 5)}, "matrices").matrices[0]
+    weight = blocks.plan({"layers/mlp/kernel": (3, 4, 5)}, {}, "matrices").matrices[0]
+    assert (probe.layers, probe.rows, probe.columns, probe.route) == (3, 4, 5, "probe")
+    assert (weight.layers, weight.rows, weight.columns, weight.route) == (3, 4, 5, "weight")
+
+
+@pytest.mark.parametrize(
+    ("path", "shape"),
+    [
+        ("tower/mlp/kernel", (3, 4, 5)),  # a stack nobody vouches for
+        ("layers_0/attention/query/kernel", (6, 2, 4)),  # (in, heads, size) is no matrix
+        ("h/0/attention/query/kernel", (6, 2, 4)),  # nor below a numbered layer
+        ("layers/mlp/kernel", (2, 3, 4, 5)),
+        ("temperature", (4,)),
+        ("gain", ()),
+    ],
+)
+def test_a_parameter_that_is_no_matrix_is_refused_by_name_until_it_is_excluded(path, shape):
+    """Law: never silence: the message's own remedy works."""
+    shapes, probed = scanned(1)
+    with pytest.raises(InputError, match=f"the parameter {path} is not covered") as caught:
+        blocks.plan(shapes | {path: shape}, probed, "matrices")
+    pattern = caught.value.remedy.split(" such as ")[1].strip("'").replace("\\\\", "\\")
+    plan = blocks.plan(shapes | {path: shape}, probed, "matrices", (*blocks.DEFAULT_EXCLUDE, pattern))
+    assert plan.excluded[path] == pattern
+
+
+@pytest.mark.parametrize("path", ["tower/mixer_0/kernel", "attention/query/kernel", "mlp/Dense_0/kernel"])
+def test_groups_refuse_a_matrix_without_a_layer_or_a_kind(path):
+    """Law: what has no place among groups is named; one block per matrix takes it."""
+    with pytest.raises(InputError, match=f"{path} has no place among the block groups"):
+        blocks.plan({path: (4, 4)}, {}, "groups")
+    assert blocks.plan({path: (4, 4)}, {}, "matrices").blocks == (path,)
+
+
+def test_an_unknown_layout_and_a_model_without_matrices_are_refused():
+    """Law: both before anything is computed."""
+    with pytest.raises(InputError, match="unknown block layout"):
+        blocks.plan(*scanned(1), "layers")
+    with pytest.raises(InputError, match="no parameter is left to encode"):
+        blocks.plan(OUTSIDE, {}, "groups")

@@ -1,0 +1,132 @@
+"""Laws of the zero probe: invisible to the model, and the gradient at it is that of a perturbed weight."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jax_tda.core import trees
+from jax_tda.encoding import probe
+
+IN, OUT, P = 5, 4, 3
+
+
+def arrays(*shapes, seed=0):
+    random = np.random.default_rng(seed)
+    return [jnp.asarray(random.normal(size=shape), jnp.float32) for shape in shapes]
+
+
+def through_the_weight(kernel, e, left, right, x, pull):
+    return jnp.sum(pull * (x @ (kernel + left.T @ e @ right)))
+
+
+@pytest.mark.parametrize("leading", [(7,), (2, 3), ()])
+def test_the_gradient_at_a_probe_is_that_of_the_perturbed_weight(leading):
+    """Law: ∂/∂E at 0 of the attached probe = P₀ (∂/∂W) P₁ᵀ = ∂/∂E of x (W + Lᵀ E R); output and other gradients stay."""
+    kernel, left, right, x, pull = arrays((IN, OUT), (P, IN), (P, OUT), (*leading, IN), (*leading, OUT))
+    zero = jnp.zeros((P, P))
+
+    def attached(kernel, e, x):
+        return jnp.sum(pull * probe.attach(x @ kernel, x, e, left, right))
+
+    def perturbed(kernel, e, x):
+        return jnp.sum(pull * (x @ probe.perturb(kernel, e, left, right)))
+
+    got = jax.grad(attached, (0, 1, 2))(kernel, zero, x)
+    naive = jax.grad(lambda k, e, x: through_the_weight(k, e, left, right, x, pull), (0, 1, 2))(kernel, zero, x)
+    for mine, theirs in zip(got, naive, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(got[1], left @ naive[0] @ right.T, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(jax.grad(perturbed, 1)(kernel, zero, x), naive[1], rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(probe.attach(x @ kernel, x, zero, left, right), x @ kernel)
+
+
+def test_stacked_weights_are_perturbed_layer_by_layer():
+    """Law: a leading axis is a loop."""
+    kernel, e, left, right = arrays((2, IN, OUT), (2, P, P), (2, P, IN), (2, P, OUT))
+    expected = [k + np.asarray(a).T @ e1 @ b for k, e1, a, b in zip(kernel, e, left, right, strict=True)]
+    np.testing.assert_allclose(probe.perturb(kernel, e, left, right), np.stack(expected), rtol=1e-5, atol=1e-6)
+
+
+def test_a_probe_of_half_precision_activations_is_gathered_in_float32():
+    """Law: bfloat16 inputs and outputs, float32 encodings: the sum over tokens is not rounded to 8 bits."""
+    x, pull, left, right = arrays((400, IN), (400, OUT), (P, IN), (P, OUT))
+    x, pull = x.astype(jnp.bfloat16), pull.astype(jnp.bfloat16)
+    output = jnp.zeros((400, OUT), jnp.bfloat16)
+    got = jax.grad(lambda e: jnp.sum((pull * probe.attach(output, x, e, left, right)).astype(jnp.float32)))(
+        jnp.zeros((P, P))
+    )
+    exact = [np.asarray(a, np.float64) for a in (left, x, pull, right)]
+    expected = exact[0] @ exact[1].T @ exact[2] @ exact[3].T
+    assert got.dtype == jnp.float32
+    assert np.linalg.norm(got - expected) / np.linalg.norm(expected) < 1e-5
+
+
+class Body(nn.Module):
+    """A scanned layer with two Dense modules."""
+
+    @nn.compact
+    def __call__(self, x, _):
+        return x + nn.Dense(6, name="down")(nn.tanh(nn.Dense(8, name="up", use_bias=False)(x))), None
+
+
+class Tower(nn.Module):
+    """An embedding, remat under scan, one Dense used twice, one DenseGeneral, and a head."""
+
+    @nn.compact
+    def __call__(self, tokens):
+        x = nn.Embed(11, 6)(tokens)
+        stacked = nn.scan(nn.remat(Body), variable_axes={"params": 0}, split_rngs={"params": True}, length=2)
+        x, _ = stacked(name="layers")(x, None)
+        twice = nn.Dense(6, name="twice", use_bias=False)
+        x = twice(nn.tanh(twice(x)))
+        return nn.Dense(11, name="head")(nn.DenseGeneral((2, 3), axis=-1, name="general")(x).reshape(x.shape))
+
+
+@pytest.fixture(scope="module")
+def tower():
+    model = Tower()
+    tokens = jnp.array([[1, 2, 3, 4]])
+    return model, jax.jit(model.init)(jax.random.key(0), tokens)["params"], tokens
+
+
+def test_every_dense_kernel_is_seen_once_with_the_shape_it_has_inside_its_module(tower):
+    """Law: below scan and remat too; an embedding or a DenseGeneral is not taken for one."""
+    model, params, _ = tower
+    seen = probe.visible_kernels(model, params, jax.ShapeDtypeStruct((1, 2), jnp.int32))
+    assert seen == {
+        "layers/up/kernel": (6, 8), "layers/down/kernel": (8, 6), "twice/kernel": (6, 6), "head/kernel": (6, 11),
+    }  # fmt: skip
+
+
+def test_probes_leave_the_logits_alone_and_sum_over_every_use_of_a_kernel(tower):
+    """Law: logits bit for bit as without; a kernel used twice has one probe, equal to its projected whole gradient."""
+    model, params, tokens = tower
+    leaves = trees.flatten(params)
+    kernels = {"layers/up/kernel": 2, "layers/down/kernel": 2, "twice/kernel": 0, "head/kernel": 0}
+    factors, zeros = {}, {}
+    for seed, (path, layers) in enumerate(kernels.items()):
+        rows, columns = leaves[path].shape[-2:]
+        lead = (layers,) if layers else ()
+        factors[path] = arrays((*lead, P, rows), (*lead, P, columns), seed=seed)
+        zeros[path] = jnp.zeros((*lead, P, P))
+
+    def logits(probes):
+        held = dict(leaves)
+        for path, e in probes.items():
+            parent = path.rpartition("/")[0]
+            values = dict(zip((probe.PROBE, probe.LEFT, probe.RIGHT), (e, *factors[path]), strict=True))
+            held |= {f"{parent}/{name}": value for name, value in values.items()}
+        return probe.apply(model, trees.unflatten(held), tokens)
+
+    plain = jax.jit(lambda p: model.apply({"params": p}, tokens))(params)
+    (pull,) = arrays(plain.shape)
+    np.testing.assert_array_equal(jax.jit(logits)(zeros), plain)
+    got = jax.jit(jax.grad(lambda probes: jnp.sum(pull * jnp.tanh(logits(probes)))))(zeros)
+    whole = jax.jit(jax.grad(lambda p: jnp.sum(pull * jnp.tanh(model.apply({"params": p}, tokens)))))(params)
+    for path, gradient in trees.flatten(whole).items():
+        if path in kernels:
+            left, right = factors[path]
+            expected = left @ gradient @ jnp.swapaxes(right, -1, -2)
+            np.testing.assert_allclose(got[path], expected, rtol=1e-4, atol=1e-5)
