@@ -68,7 +68,12 @@ class Corpus:
 
         Returns:
           `tokens` int32 [B, T] and `loss_weights` float32 [B, T].
+
+        Raises:
+          ValueError: a row is longer than `length`.
         """
+        if len(rows) and int(self.spans[rows, 0].max()) > length:
+            raise ValueError(f"a row of {int(self.spans[rows, 0].max())} tokens does not fit into {length}")
         tokens = np.zeros((size, length), np.int32)
         stored = self._tokens.read_rows(rows)[:, :length] if len(rows) else np.zeros((0, length), np.int32)
         tokens[: len(rows), : stored.shape[1]] = stored

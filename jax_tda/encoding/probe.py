@@ -73,7 +73,10 @@ def _forward_exact(output: Any, x: Any, probe: Any, left: Any, right: Any, inver
 def _backward_exact(saved: Any, gradient: jax.Array) -> Any:
     x, left, right, inverse_root = saved
     rows, columns = inverse_root.shape
-    weight_gradient = x.reshape(-1, rows).T @ gradient.reshape(-1, columns)
+    # The sum over tokens is kept in float32 where the layer computes in bfloat16.
+    weight_gradient = jnp.einsum(
+        "ti,to->io", x.reshape(-1, rows), gradient.reshape(-1, columns), preferred_element_type=jnp.float32
+    )
     # The smaller projection first: it decides what the other one costs.
     corrected = weight_gradient * inverse_root
     probe_gradient = (left @ corrected) @ right.T if rows >= columns else left @ (corrected @ right.T)

@@ -43,11 +43,8 @@ def execute(config: CheckRoadConfig, output: str) -> None:
     layers = config.decoder.layers
     if config.checkpoint:
         layers = open_artifact(config.checkpoint, "checkpoint").read_json("decoder.json")["layers"]
-    settings = config.tokenize
-    rejected: Counter[str] = Counter()
-    found = sources.read(
-        config.queries, settings.seqio_module, settings.seqio_split, "queries", settings.on_bad_record, rejected
-    )
+    text, rejected = config.tokenize, Counter[str]()
+    found = sources.read(config.queries, text.seqio_module, text.seqio_split, "queries", text.on_bad_record, rejected)
     count = sum(1 for _ in found)
     sources.check_exists(config.corpus)
     blocks = 2 * min(8, layers) if config.encode.blocks == "groups" else 7 * layers

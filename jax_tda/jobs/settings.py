@@ -34,12 +34,15 @@ def build(job: str, bindings: Sequence[Binding], jobs: Mapping[str, str], parts:
     """The job's config, with the parts it is made of.
 
     Raises:
-      InputError: for a name that no job knows, an unknown parameter or a wrong type in any job's settings, or a value
-        that this job needs and nobody gave.
+      InputError: for a name that no job knows, an unknown parameter or a wrong type in any job's settings, an
+        impossible value in any part's, or a value that this job needs and nobody gave.
     """
     known, values = {**jobs, **parts}, dict[str, dict[str, Any]]()
     for binding in bindings:
         if binding.name not in known:
             raise unknown(f"{binding.place}: no job is called `{binding.name}`", binding.name, known)
         values.setdefault(binding.name, {})[binding.parameter] = checked(binding, load(known[binding.name]))
+    for name in set(values) & set(parts):
+        # A part refuses an impossible value itself; better at the road's first job than at the one that needs it.
+        load(parts[name])(**values[name])
     return _made(job, load(jobs[job]), values, {target: name for name, target in known.items()})

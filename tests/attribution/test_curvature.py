@@ -117,9 +117,7 @@ def test_the_component_is_a_share_of_the_dimension(dimension, expected):
     assert curvature.default_component(dimension, 0.015) == expected
 
 
-@pytest.mark.parametrize(
-    ("damping", "count"), [(0.0, 23), (0.0, 1), (-0.1, 10**6), (float("nan"), 10**6)]
-)
+@pytest.mark.parametrize(("damping", "count"), [(0.0, 23), (0.0, 1), (-0.1, 10**6), (float("nan"), 10**6)])
 def test_damping_zero_needs_four_examples_per_dimension(damping, count):
     """Law: for K = 6, 24 examples are enough and 23 are not; below zero nothing is."""
     curvature.check_undamped(0.0, 24, 6)

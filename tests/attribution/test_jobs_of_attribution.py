@@ -33,7 +33,9 @@ def made(tmp_path_factory):
     paths = {
         "train": stores.write_encodings(place / "train", train.reshape(N, 3, P, P), status=status),
         "query": stores.write_encodings(place / "query", query.reshape(Q, 3, P, P), shard_rows=2),
-        "answers": stores.write_answers(place / "answers", [f"query_{n}" for n in range(Q)], [True, False] * 2 + [True]),
+        "answers": stores.write_answers(
+            place / "answers", [f"query_{n}" for n in range(Q)], [True, False] * 2 + [True]
+        ),
     }
     for stream in ("train", "query"):
         config = estimate.EstimateCurvatureConfig(encodings=paths[stream], sample_size=0, rows_at_once=3)

@@ -94,6 +94,12 @@ def test_a_shorter_batch_length_that_holds_its_rows_cuts_padding_alone(corpus):
         assert not long[name][:, length:].any()
 
 
+def test_no_batch_cuts_a_row(corpus):
+    """A length that does not hold every row asked for is the caller's fault, and is said."""
+    with pytest.raises(ValueError, match="does not fit"):
+        corpus.examples(np.arange(corpus.count), corpus.longest - 1, corpus.count)
+
+
 def test_what_is_no_corpus_is_refused(stored):
     """A vocabulary is an artifact of another kind."""
     with pytest.raises(InputError, match="of kind vocabulary"):

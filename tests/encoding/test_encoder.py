@@ -19,26 +19,29 @@ from tests.encoding import naive
 TOLERANCE = 1e-5  # float32, ‖a − b‖ / ‖b‖ per block (docs/precision.md)
 
 
+OPTIMIZERS = {
+    "adam": optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam(b2=0.98)),
+    "adafactor": optax.scale_by_factored_rms(min_dim_size_to_factor=8),
+    "adafactor_unfactored": optax.scale_by_factored_rms(min_dim_size_to_factor=128),
+}
+
+
 @functools.cache
-def make(tied=True, scan=True):
-    """A small decoder with sides of every proportion, and an AdamW and an Adafactor state from a few real steps."""
+def make(tied=True, scan=True, layers=3):
+    """A small decoder with sides of every proportion, and each optimizer's second moments after a few real steps."""
     config = DecoderConfig(
-        vocabulary_size=31, layers=3, width=16, heads=4, kv_heads=2, mlp_width=24, tied=tied, scan_layers=scan
+        vocabulary_size=31, layers=layers, width=16, heads=4, kv_heads=2, mlp_width=24, tied=tied, scan_layers=scan
     )
     model = Decoder(config)
-    params = model.init(jax.random.key(3), jnp.zeros((1, 4), jnp.int32))["params"]
+    params = jax.jit(model.init)(jax.random.key(3), jnp.zeros((1, 4), jnp.int32))["params"]
+    batches = [examples(seed=step) for step in range(3)]
+    gradients = [naive.gradient(model)(params, b["tokens"][0], b["loss_weights"][0]) for b in batches]
     states = {}
-    for name, optimizer in {
-        "adam": optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam(b2=0.98)),
-        "adafactor": optax.scale_by_factored_rms(min_dim_size_to_factor=8),
-        "adafactor_unfactored": optax.scale_by_factored_rms(min_dim_size_to_factor=128),
-    }.items():
-        state = optimizer.init(params)
-        for step in range(3):
-            batch = examples(seed=step)
-            gradient = naive.gradient(model)(params, batch["tokens"][0], batch["loss_weights"][0])
-            _, state = jax.jit(optimizer.update)(gradient, state, params)
-        states[name] = second_moments_from(state, b2=0.98)
+    for name, optimizer in OPTIMIZERS.items():
+        state, update = optimizer.init(params), jax.jit(optimizer.update)
+        for gradient in gradients:
+            _, state = update(gradient, state, params)
+        states[name] = second_moments_from(state, b2=0.98, epsilon=1e-3)
     return model, params, states
 
 
@@ -63,6 +66,11 @@ def by_hand(moments, encoder):
     return roots
 
 
+def exactly(moments, encoder):
+    """1/(√V̂ + ε) of each encoded parameter, element by element."""
+    return {m.path: 1 / (np.sqrt(moments.full(m.path, m.shape)) + moments.epsilon) for m in encoder.plan.matrices}
+
+
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("blocks", ["groups", "matrices"])
 @pytest.mark.parametrize("kind", [None, "adam", "adafactor", "adafactor_unfactored"])
@@ -77,15 +85,24 @@ def test_probe_equals_the_naive_gradient_corrected_and_projected(kind, blocks, t
     assert naive.distance(encoder.encode(examples()), expected) < TOLERANCE
 
 
+@pytest.mark.parametrize(("blocks", "tied"), [("groups", True), ("matrices", False)])
+@pytest.mark.parametrize("kind", ["adam", "adafactor", "adafactor_unfactored"])
+def test_exact_second_moments_divide_element_by_element(kind, blocks, tied):
+    """Law: with reduction `exact` nothing is reduced: ∇ is divided by the optimizer's own √V̂ + ε, then projected."""
+    model, params, states = make(tied)
+    encoder = Encoder(model, params, states[kind], blocks, 6, seed=1, reduction="exact")
+    expected = naive.encode(encoder, model, params, examples(), exactly(states[kind], encoder))
+    assert encoder.reduced == {}
+    assert naive.distance(encoder.encode(examples()), expected) < TOLERANCE
+
+
 def test_adafactor_by_its_factors_equals_the_naive_gradient_over_the_rebuilt_v():
     """Law: where optax factored over (in, out), nothing is reduced: the rank-one form is V itself."""
     model, params, states = make()
     encoder = Encoder(model, params, states["adafactor"], "groups", 6, seed=1)
-    roots = {m.path: 1 / np.sqrt(states["adafactor"].full(m.path, m.shape)) for m in encoder.plan.matrices}
+    expected = naive.encode(encoder, model, params, examples(), exactly(states["adafactor"], encoder))
     assert encoder.reduced == {}
-    assert (
-        naive.distance(encoder.encode(examples()), naive.encode(encoder, model, params, examples(), roots)) < TOLERANCE
-    )
+    assert naive.distance(encoder.encode(examples()), expected) < TOLERANCE
 
 
 def test_what_had_to_be_reduced_is_named():
@@ -96,16 +113,17 @@ def test_what_had_to_be_reduced_is_named():
     assert all(0.01 < lost < 1 for lost in encoder.reduced.values())
 
 
-def test_scanned_and_unrolled_layers_agree_through_a_pure_loss_too():
+def test_probes_and_the_weight_path_agree():
     """Law: module probes and the weight path of a pure loss give one encoding, from the same projections."""
     model, params, states = make()
 
     def loss(params, example):
         return naive.loss(model, params, example["tokens"], example["loss_weights"])
 
-    for moments in (None, states["adam"]):
-        probed = Encoder(model, params, moments, "groups", 6, seed=4)
-        weighted = Encoder(loss, params, moments, "groups", 6, seed=4)
+    for reduction in ("rank_one", "exact"):
+        probed, weighted = (
+            Encoder(judge, params, states["adam"], "groups", 6, seed=1, reduction=reduction) for judge in (model, loss)
+        )
         assert {m.route for m in probed.plan.matrices} == {"probe"}
         assert {m.route for m in weighted.plan.matrices} == {"weight"}
         expected = {k: np.asarray(v, np.float64) for k, v in weighted.encode(examples()).items()}
@@ -114,39 +132,57 @@ def test_scanned_and_unrolled_layers_agree_through_a_pure_loss_too():
 
 def test_unrolled_layers_equal_the_naive_gradient():
     """Law: layers that are modules of their own are found by their numbers."""
-    model, params, states = make(scan=False)
+    model, params, states = make(scan=False, layers=2)
     encoder = Encoder(model, params, states["adam"], "groups", 6)
     roots = by_hand(states["adam"], encoder)
     assert encoder.plan.blocks == (
-        "layers_0-0/attention", "layers_0-0/mlp", "layers_1-1/attention",
-        "layers_1-1/mlp", "layers_2-2/attention", "layers_2-2/mlp",
+        "layers_0-0/attention", "layers_0-0/mlp", "layers_1-1/attention", "layers_1-1/mlp",
     )  # fmt: skip
     assert (
         naive.distance(encoder.encode(examples()), naive.encode(encoder, model, params, examples(), roots)) < TOLERANCE
     )
 
 
-def test_embedding_and_head_can_be_encoded_by_the_weight_path():
-    """Law: an empty-handed exclusion of norms alone covers the tied table, both of its uses in one gradient."""
-    model, params, _ = make()
+@pytest.mark.parametrize("tied", [True, False])
+def test_embedding_and_head_can_be_encoded(tied):
+    """Law: excluding norms alone covers the table by the weight path (tied: both of its uses) and a head by its probe."""
+    model, params, _ = make(tied)
     encoder = Encoder(model, params, None, "matrices", 6, exclude=(r"norm",))
-    assert "embedding/embedding" in encoder.plan.blocks
+    routes = {m.path: m.route for m in encoder.plan.matrices if not m.layers}
+    assert routes == {"embedding/embedding": "weight"} | ({} if tied else {"head/kernel": "probe"})
     assert naive.distance(encoder.encode(examples()), naive.encode(encoder, model, params, examples())) < TOLERANCE
 
 
 def test_an_encoding_does_not_depend_on_batch_padding_or_devices():
-    """Law: alone, among others, padded, or spread over eight devices, an example has one encoding."""
+    """Law: alone, among others, padded, a few at a time or spread over eight devices, an example has one encoding."""
     model, params, states = make()
-    encoder = Encoder(model, params, states["adam"], "groups", 6)
+
+    def encoder(**options):
+        return Encoder(model, params, states["adam"], "groups", 6, **options)
+
     batch = examples(batch=5)
-    expected = {k: np.asarray(v, np.float64) for k, v in encoder.encode(batch).items()}
-    alone = [encoder.encode({k: v[i : i + 1] for k, v in batch.items()}) for i in range(5)]
-    joined = {block: np.concatenate([one[block] for one in alone]) for block in expected}
-    padded = encoder.encode({k: jnp.pad(v, ((0, 0), (0, 7))) for k, v in batch.items()})
+    expected = {k: np.asarray(v, np.float64) for k, v in encoder().encode(batch).items()}
+    alone = [encoder().encode({k: v[i : i + 1] for k, v in batch.items()}) for i in (0, 4)]
+    for row, one in zip((0, 4), alone, strict=True):
+        assert naive.distance(one, {k: v[row : row + 1] for k, v in expected.items()}) < TOLERANCE
+    padded = {k: jnp.pad(v, ((0, 0), (0, 7))) for k, v in batch.items()}
+    assert naive.distance(encoder().encode(padded), expected) < TOLERANCE
     assert len(jax.devices()) == 8
-    sharded = Encoder(model, params, states["adam"], "groups", 6, mesh=meshes.make_mesh()).encode(batch)
-    for other in (joined, padded, sharded):
-        assert naive.distance(other, expected) < TOLERANCE
+    others = [{"mesh": meshes.make_mesh()}, {"examples_at_once": 1}, {"examples_at_once": 2}]
+    for options in others:
+        assert naive.distance(encoder(**options).encode(batch), expected) < TOLERANCE
+
+
+def test_a_few_at_a_time_on_every_device_is_the_same_too():
+    """Law: 19 examples over eight devices, two in flight on each, are those of one batch."""
+    model, params, states = make()
+    batch = examples(batch=19)
+    expected = {
+        k: np.asarray(v, np.float64)
+        for k, v in Encoder(model, params, states["adam"], "groups", 6).encode(batch).items()
+    }
+    spread = Encoder(model, params, states["adam"], "groups", 6, mesh=meshes.make_mesh(), examples_at_once=2)
+    assert naive.distance(spread.encode(batch), expected) < TOLERANCE
 
 
 def test_identity_projection_and_no_correction_give_the_gradient_itself():
@@ -192,9 +228,16 @@ def test_a_parameter_that_is_neither_covered_nor_excluded_stops_the_encoder_with
 
 @pytest.mark.parametrize("change", ["shape", "floats"])
 def test_examples_of_the_wrong_form_are_refused_before_compilation(change):
-    """Law: what, got, expected, remedy."""
+    """Law: tokens and weights have one shape, and tokens are whole numbers."""
     model, params, _ = make()
     batch = examples()
     broken = batch | ({"tokens": batch["tokens"][:, :3]} if change == "shape" else {"tokens": batch["loss_weights"]})
     with pytest.raises(InputError, match="wrong form"):
         Encoder(model, params, None, "groups", 6).encode(broken)
+
+
+def test_an_unknown_reduction_is_refused():
+    """Law: no other division takes its place."""
+    model, params, states = make()
+    with pytest.raises(InputError, match="unknown reduction"):
+        Encoder(model, params, states["adam"], "groups", 6, reduction="rank_two")

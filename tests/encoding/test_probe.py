@@ -42,23 +42,54 @@ def test_the_gradient_at_a_probe_is_that_of_the_perturbed_weight(leading):
     np.testing.assert_array_equal(probe.attach(x @ kernel, x, zero, left, right), x @ kernel)
 
 
+@pytest.mark.parametrize(("rows", "columns"), [(5, 4), (4, 5), (4, 4)])
+def test_the_gradient_at_an_exact_probe_is_corrected_element_by_element(rows, columns):
+    """Law: P₀ (∂/∂W / √V) P₁ᵀ for a V that is not rank one, whichever side is longer; the weight path agrees."""
+    kernel, left, right, x, pull = arrays((rows, columns), (P, rows), (P, columns), (2, 3, rows), (2, 3, columns))
+    root = jnp.exp(arrays((rows, columns), seed=1)[0])
+    zero = jnp.zeros((P, P))
+    whole = jax.grad(lambda k: jnp.sum(pull * (x @ k)))(kernel)
+    expected = left @ (whole * root) @ right.T
+
+    def attached(e, x):
+        return jnp.sum(pull * probe.attach_exact(x @ kernel, x, e, left, right, root))
+
+    def perturbed(e):
+        return jnp.sum(pull * (x @ probe.perturb(kernel, e, left, right, root)))
+
+    got, through = jax.grad(attached, (0, 1))(zero, x)
+    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(jax.grad(perturbed)(zero), expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(through, pull @ kernel.T, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(probe.attach_exact(x @ kernel, x, zero, left, right, root), x @ kernel)
+
+
 def test_stacked_weights_are_perturbed_layer_by_layer():
     """Law: a leading axis is a loop."""
-    kernel, e, left, right = arrays((2, IN, OUT), (2, P, P), (2, P, IN), (2, P, OUT))
-    expected = [k + np.asarray(a).T @ e1 @ b for k, e1, a, b in zip(kernel, e, left, right, strict=True)]
-    np.testing.assert_allclose(probe.perturb(kernel, e, left, right), np.stack(expected), rtol=1e-5, atol=1e-6)
+    kernel, e, left, right, root = arrays((2, IN, OUT), (2, P, P), (2, P, IN), (2, P, OUT), (2, IN, OUT))
+    changes = np.stack([np.asarray(a).T @ e1 @ b for e1, a, b in zip(e, left, right, strict=True)])
+    np.testing.assert_allclose(probe.perturb(kernel, e, left, right), kernel + changes, rtol=1e-5, atol=1e-6)
+    exact = probe.perturb(kernel, e, left, right, root)
+    np.testing.assert_allclose(exact, kernel + changes * root, rtol=1e-5, atol=1e-6)
 
 
-def test_a_probe_of_half_precision_activations_is_gathered_in_float32():
+@pytest.mark.parametrize("exact", [False, True])
+def test_a_probe_of_half_precision_activations_is_gathered_in_float32(exact):
     """Law: bfloat16 inputs and outputs, float32 encodings: the sum over tokens is not rounded to 8 bits."""
     x, pull, left, right = arrays((400, IN), (400, OUT), (P, IN), (P, OUT))
     x, pull = x.astype(jnp.bfloat16), pull.astype(jnp.bfloat16)
     output = jnp.zeros((400, OUT), jnp.bfloat16)
-    got = jax.grad(lambda e: jnp.sum((pull * probe.attach(output, x, e, left, right)).astype(jnp.float32)))(
-        jnp.zeros((P, P))
-    )
-    exact = [np.asarray(a, np.float64) for a in (left, x, pull, right)]
-    expected = exact[0] @ exact[1].T @ exact[2] @ exact[3].T
+    root = jnp.exp(arrays((IN, OUT), seed=1)[0]) if exact else jnp.ones((IN, OUT))
+
+    def loss(e):
+        attach = (
+            probe.attach_exact(output, x, e, left, right, root) if exact else probe.attach(output, x, e, left, right)
+        )
+        return jnp.sum((pull * attach).astype(jnp.float32))
+
+    got = jax.grad(loss)(jnp.zeros((P, P)))
+    wide = [np.asarray(a, np.float64) for a in (left, x, pull, right, root)]
+    expected = wide[0] @ ((wide[1].T @ wide[2]) * wide[4]) @ wide[3].T
     assert got.dtype == jnp.float32
     assert np.linalg.norm(got - expected) / np.linalg.norm(expected) < 1e-5
 

@@ -10,7 +10,7 @@ import pytest
 
 from jax_tda.core import trees
 from jax_tda.core.errors import InputError
-from jax_tda.encoding.second_moments import rank_one, second_moments_from
+from jax_tda.encoding.second_moments import inverse_root, rank_one, second_moments_from
 from jax_tda.models import checkpoints
 
 # Every order of sizes that decides which axes optax factors, in miniature: 8 stands for 128.
@@ -181,6 +181,28 @@ def test_a_dead_row_or_column_is_not_divided_by_zero(dead):
     alive = values.mean(1)[:, None] * values.mean(0)[None, :] > 0
     by_hand = np.sqrt(values.mean() / np.outer(values.mean(1), values.mean(0))[alive])
     np.testing.assert_allclose(scale[alive], by_hand, rtol=1e-6)
+
+
+def test_the_exact_correction_divides_as_the_optimizer_does():
+    """Law: 1 / (√V̂ + ε) is what Adam without momentum multiplies a gradient by, that gradient being in V̂ already."""
+    optimizer = optax.scale_by_adam(b1=0.0, b2=B2, eps=0.1)
+    updates, state = after(optimizer)
+    moments = second_moments_from(state, b2=B2, epsilon=0.1)
+    for path, update in trees.flatten(updates).items():
+        given = np.asarray(gradients(2, nested=False)[path], np.float64)
+        got = given * inverse_root(moments.full(path, SHAPES[path]), moments.epsilon, path)
+        np.testing.assert_allclose(got, update, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("bad", "epsilon"), [(0.0, 0.0), (np.nan, 1e-8)])
+def test_moments_that_nothing_can_be_divided_by_are_refused(bad, epsilon):
+    """Law: a single dead element without ε, or one that is no number, is refused with the parameter's name."""
+    values = np.ones((3, 4))
+    assert np.all(inverse_root(values * 4, 0.0, "w") == 0.5)
+    values[1, 2] = bad
+    with pytest.raises(InputError, match="second moments of w cannot be divided by") as caught:
+        inverse_root(values, epsilon, "w")
+    assert caught.value.got.startswith("1 elements")
 
 
 @pytest.mark.parametrize("bad", [0.0, np.nan, np.inf])

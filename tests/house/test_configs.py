@@ -1,7 +1,7 @@
 """The doors fit the house: every name in the table leads to a config class, every config file says only known names."""
 
+import ast
 import dataclasses
-import importlib
 
 import pytest
 
@@ -26,13 +26,23 @@ def test_every_name_leads_to_a_frozen_config_whose_defaults_fit_their_types(name
 
 
 @pytest.mark.parametrize("job", JOBS)
-def test_every_job_is_a_module_with_a_main(job):
-    """`python -m jax_tda.jobs.JOB` is the door; the parts it is made of stand in the table."""
-    assert callable(importlib.import_module(f"jax_tda.jobs.{job}").main)
+def test_every_job_is_a_module_that_knocks_at_the_door_with_its_own_name(job):
+    """`python -m jax_tda.jobs.JOB` reads the settings of JOB and no other; importing the module does nothing."""
+    module = ast.parse((tree.ROOT / f"jax_tda/jobs/{job}.py").read_text("utf-8"))
+    guard = module.body[-1]
+    assert isinstance(guard, ast.If) and ast.unparse(guard.test) == "__name__ == '__main__'"
+    (knock,) = [node.value for node in guard.body]
+    assert ast.unparse(knock.func) == "door.run" and ast.literal_eval(knock.args[0]) == job
+    assert len(knock.args) == 3
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_every_config_inside_a_config_has_a_name_of_its_own(job):
+    """A setting of a nested config is written under that config's name, so the table must know it."""
+    named = {load(target) for target in (*JOBS.values(), *PARTS.values())}
     fields = dataclasses.fields(load(JOBS[job]))
-    parts = {load(target) for target in PARTS.values()}
     nested = {field.default_factory for field in fields if dataclasses.is_dataclass(field.default_factory)}
-    assert nested <= parts
+    assert nested <= named
 
 
 def test_every_config_says_known_names_with_values_of_their_types_under_a_head():

@@ -1,6 +1,8 @@
 """The documents are true of the tree: commands exist, links lead somewhere."""
 
 import re
+import subprocess
+import sys
 
 from tests.house import tree
 
@@ -30,6 +32,15 @@ def test_every_job_and_script_in_the_documents_exists():
         scripts = re.findall(r"\b(?:launch|configs|benchmarks|colabs)/[\w/.-]+\.(?:sh|gin|py)\b", text)
         missing += [(name, path) for path in jobs + scripts if not (tree.ROOT / path).exists() and "/X." not in path]
     assert missing == []
+
+
+def test_every_figure_is_what_its_script_draws():
+    """`docs/figures/NAME.py` prints `NAME.svg`, so a picture is never older than its source."""
+    scripts = sorted((tree.ROOT / "docs/figures").glob("*.py"))
+    assert scripts
+    for script in scripts:
+        drawn = subprocess.run([sys.executable, str(script)], capture_output=True, check=True).stdout.decode("utf-8")
+        assert drawn == script.with_suffix(".svg").read_text("utf-8"), f"run {script.name} again"
 
 
 def test_every_link_in_the_documents_leads_to_a_file():

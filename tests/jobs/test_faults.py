@@ -23,7 +23,7 @@ from jax_tda.models import checkpoint_artifact, checkpoints
 from tests.jobs import tiny_road
 
 ROOT = Path(__file__).parents[2]
-COUNT, SHARD_ROWS = 400, 2
+COUNT, SHARD_ROWS = 200, 2
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ OPTIMIZERS = {
 }
 
 
-def demand_same(got, expected):
+def check_same(got, expected):
     assert jax.tree.structure(got) == jax.tree.structure(expected)  # Named tuples and their types included.
     for left, right in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
         assert left.dtype == right.dtype
@@ -40,7 +40,7 @@ def test_a_checkpoint_comes_back_bit_for_bit_in_the_optimizers_own_types(tmp_pat
     """restore(save(state)) = state, with Optax's named tuples, read like mere shapes."""
     state = state_of(OPTIMIZERS[name])
     checkpoints.save(str(tmp_path / "x"), state)
-    demand_same(checkpoints.restore(str(tmp_path / "x"), jax.eval_shape(lambda: state)), state)
+    check_same(checkpoints.restore(str(tmp_path / "x"), jax.eval_shape(lambda: state)), state)
 
 
 def test_a_checkpoint_of_one_mesh_is_read_onto_another(tmp_path):
@@ -52,7 +52,7 @@ def test_a_checkpoint_of_one_mesh_is_read_onto_another(tmp_path):
     got = checkpoints.restore(str(tmp_path / "x"), state, where)
     assert got["kernel"].sharding == where
     assert {shard.data.shape for shard in got["kernel"].addressable_shards} == {(2, 4)}
-    demand_same(got, state)
+    check_same(got, state)
 
 
 def test_parameters_are_read_without_the_optimizer(tmp_path):
@@ -61,7 +61,7 @@ def test_parameters_are_read_without_the_optimizer(tmp_path):
     checkpoints.save(str(tmp_path / "x"), state)
     where = meshes.replicated(meshes.make_mesh())
     got = checkpoints.restore_params(str(tmp_path / "x"), jax.eval_shape(lambda: state["params"]), where)
-    demand_same(got, state["params"])
+    check_same(got, state["params"])
     assert got["norm"]["scale"].sharding == where
 
 
@@ -130,7 +130,7 @@ def test_the_latest_complete_checkpoint_is_found_and_older_ones_go(tmp_path):
     (tmp_path / "progress" / "step_000000015.orbax-checkpoint-tmp").mkdir()
     step, path = checkpoints.latest_step(directory)
     assert step == 10
-    demand_same(checkpoints.restore(path, {"a": jnp.zeros(3, int)}), {"a": jnp.full(3, 10)})
+    check_same(checkpoints.restore(path, {"a": jnp.zeros(3, int)}), {"a": jnp.full(3, 10)})
     checkpoints.save_step(directory, 15, {"a": jnp.full(3, 15)})
     assert checkpoints.latest_step(directory)[0] == 15
     assert sorted(path.name for path in (tmp_path / "progress").iterdir()) == ["settings.json", "step_000000015"]

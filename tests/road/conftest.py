@@ -22,7 +22,7 @@ decoder.kv_heads = 1
 decoder.mlp_width = 16
 optimizer.peak_rate = 2e-2
 optimizer.warmup_steps = 5
-pretrain.steps = 60
+pretrain.steps = 100
 pretrain.tokens_per_batch = 256
 pretrain.buckets = 1
 encode.projected_size = 4
@@ -32,7 +32,7 @@ score.top_k = 12
 rank_baseline.top_k = 12
 tail_patch.queries = 8
 tail_patch.proponents = 3
-bootstrap.samples = 200
+bootstrap.resamples = 200
 """
 
 
@@ -47,7 +47,9 @@ class Road:
         write_lines(self.queries, texts.QUERIES)
         self.config.write_text(SETTINGS)
 
-    def command(self, *options: str, queries: Path | None = None, out: Path | None = None) -> subprocess.CompletedProcess:
+    def command(
+        self, *options: str, queries: Path | None = None, out: Path | None = None
+    ) -> subprocess.CompletedProcess:
         """Runs the launch script to its end, on one device as a user would."""
         command = ["bash", str(ROOT / "launch/local/trackstar.sh"), str(self.corpus), str(queries or self.queries)]
         options = options if "--config" in options else ("--config", str(self.config), *options)

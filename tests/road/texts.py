@@ -12,7 +12,11 @@ PASSAGES = [
 ]
 # Longer than any context here, so that it is split; a text that would be a program; further fields of any kind.
 PASSAGES += [
-    {"id": "long", "text": " ".join(row["text"] for row in PASSAGES[:6]), "source": {"title": "An atlas", "pages": [1, 2]}},
+    {
+        "id": "long",
+        "text": " ".join(row["text"] for row in PASSAGES[:12]),
+        "source": {"title": "An atlas", "pages": [1, 2]},
+    },
     {"id": "script", "text": SCRIPT, "note": SCRIPT},
     {"id": "λ#0", "text": "Ünï\u2028cödé 日本 👩‍👩‍👧"},
 ]
@@ -28,6 +32,7 @@ QUERIES = [
     for place, capital in zip(PLACES, CAPITALS, strict=True)
 ]
 QUERIES[0]["gold"].append("long")
-QUERIES[1]["weak"] = ["long"]
+for query in QUERIES[:9]:
+    query["weak"] = ["long", "script"]
 QUERIES[2]["gold"].append("no such passage")
 QUERIES.append({"id": SCRIPT, "prompt": SCRIPT, "target": " runs"})

@@ -2,13 +2,13 @@
 
 import importlib
 import shlex
+from collections.abc import Iterator
 
 from jax_tda.jobs import config_files, settings, table
 
 
-def jobs(printed: str) -> list[tuple[str, object, str]]:
-    """(verb, config, output) of each command that `--print` shows."""
-    found = []
+def jobs(printed: str) -> Iterator[tuple[str, object, str]]:
+    """(verb, config, output) of each command that `--print` shows, read only when its turn comes."""
     for line in printed.splitlines():
         words = shlex.split(line)
         verb = words[2].removeprefix("jax_tda.jobs.")
@@ -17,8 +17,7 @@ def jobs(printed: str) -> list[tuple[str, object, str]]:
             return [word.removeprefix(f"--{name}=") for word in words if word.startswith(f"--{name}=")]
 
         bindings = config_files.read(flags("gin_file"), flags("gin_bindings"))
-        found.append((verb, settings.build(verb, bindings, table.JOBS, table.PARTS), flags("output_dir")[0]))
-    return found
+        yield verb, settings.build(verb, bindings, table.JOBS, table.PARTS), flags("output_dir")[0]
 
 
 def run(verb: str, config: object, output: str) -> object:
