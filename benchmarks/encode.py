@@ -48,7 +48,7 @@ def flops(o):
     backward = matrices - bottom + 2 * attention + head
     p = o.projected_size
     rank_one = o.layers * sum(2 * p * (m + n) + 2 * p * p for m, n in sides)
-    # Per example: the weight gradient costs as much per token as the forward product; its projection is shared by T tokens.
+    # The weight gradient costs as much per token as the forward product; its projection is shared by T tokens.
     projection = o.layers * sum(2 * p * m * n + 2 * p * p * max(m, n) for m, n in sides) / o.context
     return {
         "forward": forward,
@@ -59,7 +59,7 @@ def flops(o):
 
 
 def rounds_of(programs, tokens, rounds):
-    """Rates of each program, one after another in each round, so that a change of the machine's speed hits all alike."""
+    """Rates of each program, in turn in each round, so that a change of the machine's speed hits all alike."""
     rates = {name: [] for name in programs}
     for _ in range(rounds):
         for name, program in programs.items():

@@ -114,7 +114,7 @@ def changes(
     held = queries.examples(np.array(asked), queries.longest, len(asked))
 
     def probabilities(params: Any, wanted: Sequence[int]) -> dict[int, float]:
-        found = {}
+        found: dict[int, float] = {}
         for start in range(0, len(wanted), _QUERIES_PER_CALL):
             part = wanted[start : start + _QUERIES_PER_CALL]
             rows = [place[query] for query in part]

@@ -70,7 +70,7 @@ def payload(
                 "id": query["id"],
                 "prompt": query["prompt"],
                 "target": query["target"],
-                "exact": next((bool(line["answered_exactly"]) for line in own if line), None),
+                "exact": next((bool(line.get("answered_exactly")) for line in own if line), None),
                 "judged": bool(gold),
                 "facet": None if facet is None else _plain(facet),
                 "fields": _fields(query, _QUERY_FIELDS | {config.facet}),
@@ -111,12 +111,12 @@ def _ranking(
         correct[0] if correct else 0,
         len(proponents),
         entries(proponents, config.shown_proponents),
-        entries(line["opponents"], config.shown_opponents),
+        entries(line.get("opponents", []), config.shown_opponents),
     ]
 
 
 def _score(entry: Mapping[str, Any], line: Mapping[str, Any]) -> float:
-    score = float(entry["score"])
+    score = float(entry.get("score", 0.0))
     if not math.isfinite(score):
         raise InputError(
             f"A ranking holds a score that is not a number, for query {line['query_id']!r}.",
