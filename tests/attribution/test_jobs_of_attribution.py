@@ -96,7 +96,7 @@ def test_the_sample_of_curvature_is_random_seeded_and_without_flagged_rows(tmp_p
 def test_curvature_of_nothing_usable_is_refused_and_claims_no_place(tmp_path):
     """Law: a store of flagged rows alone says so."""
     path = stores.write_encodings(tmp_path / "flagged", np.zeros((3, 3, P, P)), status=[1, 1, 2])
-    with pytest.raises(InputError, match="no example of .* can be used for R"):
+    with pytest.raises(InputError, match=r"no example of .* can be used for R"):
         estimate.run(estimate.EstimateCurvatureConfig(encodings=path), str(tmp_path / "curvature"))
     assert not (tmp_path / "curvature").exists()
 
@@ -234,7 +234,7 @@ def test_norms_of_other_encodings_are_refused(made, tmp_path):
     """Law: a correction speaks of the very encodings whose norms it holds."""
     paths, train, _, _ = made
     twin = stores.write_encodings(tmp_path / "train", 2 * train.reshape(N, 3, P, P))
-    with pytest.raises(InputError, match="norms of .* are not those of"):
+    with pytest.raises(InputError, match=r"norms of .* are not those of"):
         scored(paths | {"train": twin}, tmp_path / "ranking", correction=paths["correction"])
 
 

@@ -1,5 +1,7 @@
 """Laws of the two ends of a ranking that arrives in shards."""
 
+import itertools
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ def ranked(scores, cuts, k):
     """Feeds the columns of `scores` in shards that begin at `cuts`."""
     best = Best(len(scores), k)
     edges = [0, *cuts, scores.shape[1]]
-    for start, stop in zip(edges, edges[1:], strict=False):
+    for start, stop in itertools.pairwise(edges):
         best.update(jnp.asarray(scores[:, start:stop]), start)
     return best.ends()
 

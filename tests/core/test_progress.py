@@ -56,7 +56,7 @@ def test_time_left_is_written_as_on_a_clock(clock, seconds, text):
 
 @pytest.mark.parametrize(("terminal", "most"), [(False, 12), (True, 501)])
 def test_a_log_gets_few_lines_and_a_terminal_one_that_is_rewritten(clock, terminal, most):
-    """Law: 10,000 units over 100 s: a line every ten seconds in a log, at most five a second on a terminal, and the last."""
+    """Law: 10,000 units in 100 s: a line every ten seconds in a log, at most five a second on a terminal, the last."""
     stream = Terminal(terminal)
     line = progress.Progress("encode", 10_000, "units", stream=stream)
     for _ in range(10_000):

@@ -74,8 +74,10 @@ def test_every_parameter_is_encoded_or_excluded_exactly_once(exclude, form, layo
 
 def test_the_default_leaves_out_embeddings_head_norms_and_biases_alone():
     """Law: names in the manner of several codebases, each decided as a reader would."""
-    out = ("wte/embedding", "wpe/embedding", "token_embedder/embedding", "lm_head/kernel", "logits_dense/kernel",
-           "h_0/ln_1/scale", "h_0/ln_2/bias", "h_0/attn/c_attn/bias", "decoder_norm/scale", "h_0/mlp/c_fc/bias")  # fmt: skip
+    out = (
+        "wte/embedding", "wpe/embedding", "token_embedder/embedding", "lm_head/kernel", "logits_dense/kernel",
+        "h_0/ln_1/scale", "h_0/ln_2/bias", "h_0/attn/c_attn/bias", "decoder_norm/scale", "h_0/mlp/c_fc/bias",
+    )  # fmt: skip
     kept = ("h_0/attn/c_attn/kernel", "h_0/attn/c_proj/kernel", "h_0/mlp/c_fc/kernel", "h_0/mlp/linear_head_in/kernel")
     shapes = dict.fromkeys(out + kept, (4, 4))
     plan = blocks.plan(shapes, {}, "groups")

@@ -23,7 +23,7 @@ def through_the_weight(kernel, e, left, right, x, pull):
 
 @pytest.mark.parametrize("leading", [(7,), (2, 3), ()])
 def test_the_gradient_at_a_probe_is_that_of_the_perturbed_weight(leading):
-    """Law: ∂/∂E at 0 of the attached probe = P₀ (∂/∂W) P₁ᵀ = ∂/∂E of x (W + Lᵀ E R); output and other gradients stay."""
+    """Law: ∂/∂E at 0 of the attached probe = P₀ (∂/∂W) P₁ᵀ = ∂/∂E of x (W + Lᵀ E R); all else stays."""
     kernel, left, right, x, pull = arrays((IN, OUT), (P, IN), (P, OUT), (*leading, IN), (*leading, OUT))
     zero = jnp.zeros((P, P))
 

@@ -93,10 +93,15 @@ def label(params):
 WRAPPERS = {
     "chain": (lambda inner: optax.chain(optax.clip_by_global_norm(1e9), inner, optax.trace(0.9)), 1, None),
     "masked": (lambda inner: optax.masked(inner, lambda p: {k: v == "tuned" for k, v in label(p).items()}), 1, "tuned"),
-    "multi_transform": (lambda inner: optax.multi_transform({"tuned": inner, "left": optax.sgd(0.1)}, label), 1, "tuned"),
+    "multi_transform": (
+        lambda inner: optax.multi_transform({"tuned": inner, "left": optax.sgd(0.1)}, label), 1, "tuned"
+    ),
     "both_sides": (lambda inner: optax.multi_transform({"tuned": inner, "left": inner}, label), 1, None),
     "multi_steps": (lambda inner: optax.MultiSteps(optax.chain(inner, optax.scale(-0.1)), 2), 2, None),
-    "nested": (lambda inner: optax.MultiSteps(optax.chain(optax.masked(inner, lambda p: jax.tree.map(lambda _: True, p))), 2), 2, None),
+    "nested": (
+        lambda inner: optax.MultiSteps(
+            optax.chain(optax.masked(inner, lambda p: jax.tree.map(lambda _: True, p))), 2), 2, None
+    ),
 }  # fmt: skip
 
 

@@ -63,7 +63,7 @@ def shown(methods, metric):
 
 
 def test_a_foreign_ranking_is_judged_as_by_hand(texts, tmp_path, capsys):
-    """Law: q0 finds a at 1, q1 a piece of its document at 2 and another at 3, q2 nothing but its weak d, q3 has no gold."""
+    """Law: q0 finds a at 1, q1 two pieces of its document at 2 and 3, q2 only its weak d; q3 has no gold."""
     report = judged(texts, tmp_path, ROWS)
     mine = report["methods"]["mine"]
     assert shown(mine, "mrr") == (pytest.approx((1 + 0) / 2), 2)
@@ -139,7 +139,7 @@ GOOD = json.dumps(ROWS[0])
 )
 def test_a_malformed_line_is_refused_by_its_number(texts, tmp_path, bad):
     """Law: the second line is at fault, and the file is named; the last case repeats a query."""
-    with pytest.raises(InputError, match="line 2 of .*mine.jsonl is not a ranking row") as caught:
+    with pytest.raises(InputError, match=r"line 2 of .*mine\.jsonl is not a ranking row") as caught:
         judged(texts, tmp_path, f"{GOOD}\n{bad}\n")
     assert bad[:100] in caught.value.got
 
@@ -210,7 +210,7 @@ def by_hand(checkpoint, kind, rate):
 
 @pytest.mark.parametrize(("kind", "rate"), [("preconditioned", 1e-3), ("preconditioned", -1.0), ("full_step", 5e-3)])
 def test_tail_patch_in_the_report_is_the_step_of_the_checkpoints_own_optimizer(texts, trained, tmp_path, kind, rate):
-    """Law: V̂ is bias-corrected and not updated, without momentum; or AdamW's whole next step; −1 is a tenth of the peak.
+    """Law: V̂ bias-corrected, not updated, no momentum; or AdamW's whole next step; −1 is a tenth of the peak.
 
     Mean over sampled queries that have proponents, of the mean over their first two, in percentage points.
     """

@@ -1,4 +1,4 @@
-"""Laws of tail-patch: one step on a passage, and what it does to a target's probability, by a loop without cleverness."""
+"""Laws of tail-patch: one step on a passage, and what it does to a target's probability, by a plain loop."""
 
 import jax
 import jax.numpy as jnp
