@@ -7,10 +7,12 @@ across blocks they are concatenated. Layout `groups`: min(8, layers) contiguous 
 
 import dataclasses
 import re
+from typing import Any
 
 import numpy as np
 
 from jax_tda.core.errors import InputError
+from jax_tda.encoding.sites import Site
 
 LAYOUTS = ("groups", "matrices")
 # The paper attributes to attention and MLP matrices; embeddings, head, norms and biases are left out unless asked for.
@@ -34,24 +36,27 @@ class Matrix:
 
     Args:
       path: '/'-joined parameter path.
+      shape: the parameter's shape.
       layers: length of its leading layer axis; 0 when it has none.
       rows: size of its input side.
       columns: size of its output side.
       route: `probe` (activations and output gradients) or `weight` (the weight itself is perturbed).
       blocks: its block, for each layer.
+      site: how a kernel of more than two axes is a matrix; None where it is one as it stands.
     """
 
     path: str
+    shape: tuple[int, ...]
     layers: int
     rows: int
     columns: int
     route: str
     blocks: tuple[str, ...]
+    site: Site | None = None
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The parameter's shape."""
-        return (self.layers, self.rows, self.columns) if self.layers else (self.rows, self.columns)
+    def view(self, array: Any) -> Any:
+        """[layers, in, out], or [in, out], of an array of the parameter's shape."""
+        return array if self.site is None else self.site.matrix(array)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +86,7 @@ class Plan:
 
 def plan(
     shapes: dict[str, tuple[int, ...]],
-    probed: dict[str, tuple[int, ...]],
+    probed: dict[str, Site],
     layout: str,
     exclude: tuple[str, ...] = DEFAULT_EXCLUDE,
 ) -> Plan:
@@ -89,7 +94,7 @@ def plan(
 
     Args:
       shapes: every parameter's shape.
-      probed: the (in, out) shape inside its module of each kernel that a probe can see.
+      probed: the kernels that a probe can see, each as a matrix.
       layout: `groups` or `matrices`.
       exclude: regular expressions searched in paths.
 
@@ -116,17 +121,18 @@ def plan(
         )
     names = _matrices(kept) if layout == "matrices" else _groups(kept)
     matrices = tuple(
-        Matrix(path, layers, rows, columns, "probe" if path in probed else "weight", names[path])
-        for path, (layers, rows, columns) in kept.items()
+        Matrix(path, shapes[path], *kept[path], "probe" if path in probed else "weight", names[path], probed.get(path))
+        for path in kept
     )
     return Plan(matrices, excluded, {path: int(np.prod(shape)) for path, shape in shapes.items()})
 
 
-def _view(path: str, shape: tuple[int, ...], probed: dict[str, tuple[int, ...]]) -> tuple[int, int, int]:
+def _view(path: str, shape: tuple[int, ...], probed: dict[str, Site]) -> tuple[int, int, int]:
     """(layers or 0, in, out) of one parameter."""
-    inner = probed.get(path)
-    stacked = len(shape) == 3 and (len(inner) == 2 if inner else _is_stacked(path))
-    if stacked:
+    site = probed.get(path)
+    if site is not None and len(shape) - len(site.shape) in (0, 1):
+        return shape[0] if len(shape) > len(site.shape) else 0, site.rows, site.columns
+    if len(shape) == 3 and site is None and _is_stacked(path):
         return shape[0], shape[1], shape[2]
     if len(shape) == 2:
         return 0, shape[0], shape[1]
@@ -157,8 +163,10 @@ def _groups(kept: dict[str, tuple[int, int, int]]) -> dict[str, tuple[str, ...]]
     places = {}
     for path, (layers, _, _) in kept.items():
         kind, found = next(((k, m) for k, p in _KINDS.items() if (m := p.search(path))), (None, None))
-        # A number behind the kind counts matrices (mlp/Dense_0), not layers.
-        numbers = _NUMBERED.findall(path[: found.end()]) if found else []
+        # The last number before the kind is the layer's (decoder_0/layers_3/mlp); one behind it counts matrices.
+        numbers = (
+            (_NUMBERED.findall(path[: found.start() + 1]) or _NUMBERED.findall(path[: found.end()])) if found else []
+        )
         if kind is None or (not layers and not numbers):
             raise InputError(
                 f"the parameter {path} has no place among the block groups",
@@ -166,7 +174,7 @@ def _groups(kept: dict[str, tuple[int, int, int]]) -> dict[str, tuple[str, ...]]
                 expected="paths such as layers/attention/query/kernel or layers_3/mlp/up/kernel",
                 remedy="set blocks to matrices, or add a pattern for it to `exclude`",
             )
-        places[path] = (kind, tuple(range(layers)) if layers else (int(numbers[0]),))
+        places[path] = (kind, tuple(range(layers)) if layers else (int(numbers[-1]),))
     present = sorted({layer for _, layers in places.values() for layer in layers})
     groups = np.array_split(np.array(present), min(8, len(present)))
     width = len(str(present[-1]))

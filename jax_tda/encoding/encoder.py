@@ -7,13 +7,14 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 from jax.sharding import PartitionSpec
 
 from jax_tda.core import mesh as meshes
 from jax_tda.core import trees
 from jax_tda.core.errors import InputError
 from jax_tda.encoding import blocks as layouts
-from jax_tda.encoding import probe, projection
+from jax_tda.encoding import nnx_models, probe, projection, sites
 from jax_tda.encoding.second_moments import SecondMoments, inverse_root, rank_one
 from jax_tda.models import likelihood
 
@@ -30,8 +31,8 @@ class Encoder:
     on another's. Source: TrackStar (arXiv 2410.17413), G before R.
 
     Args:
-      model_or_loss: a linen module that maps tokens [B, T] to logits [B, T, V], or a pure `loss(params, example)` of
-        one example `{"tokens": [T], "loss_weights": [T]}`, whose parameters all take the weight path.
+      model_or_loss: a linen module that maps tokens [B, T] to logits [B, T, V]; an nnx module that does, or a pure
+        `loss(params, example)` of one example `{"tokens": [T], "loss_weights": [T]}`, both on the weight path.
       params: the parameters, with or without an outer `params` collection.
       second_moments: from `second_moments_from`; None divides by nothing.
       blocks: `groups` or `matrices`.
@@ -68,12 +69,12 @@ class Encoder:
     ):
         self._leaves = trees.flatten(params)
         self._model = model_or_loss if isinstance(model_or_loss, nn.Module) else None
-        self._loss = model_or_loss if self._model is None else None
+        self._loss = None if self._model is not None else _pure(model_or_loss)
         shapes = {path: tuple(leaf.shape) for path, leaf in self._leaves.items()}
+        self._kind, self._epsilon, self._mesh, self._reduction = projection_kind, epsilon, mesh, reduction
         self.plan = layouts.plan(shapes, self._visible(), blocks, exclude)
         self.projected_size, self.seed = projected_size, seed
         self._at_once = examples_at_once
-        self._kind, self._epsilon, self._mesh, self._reduction = projection_kind, epsilon, mesh, reduction
         self._check_options()
         self.reduced: dict[str, float] = {}
         self.second_moments = _described(second_moments, reduction, epsilon)
@@ -142,7 +143,7 @@ class Encoder:
         self.fingerprints[matrix.path] = projection.fingerprint(left, right)
         if moments is None:
             return left, right, None
-        values = moments.full(matrix.path, matrix.shape)
+        values = matrix.view(moments.full(matrix.path, matrix.shape))
         factors = rank_one(values, matrix.path, self._epsilon)
         if factors.residual > 1e-5:
             if self._reduction == "exact":
@@ -154,11 +155,15 @@ class Encoder:
 
         return scaled(left, factors.row_scale), scaled(right, factors.column_scale), None
 
-    def _visible(self) -> dict[str, tuple[int, ...]]:
+    def _visible(self) -> dict[str, sites.Site]:
         if self._model is None:
             return {}
         example = jax.ShapeDtypeStruct((1, 2), jnp.int32)
-        return probe.visible_kernels(self._model, trees.unflatten(self._leaves), example)
+        found = sites.visible(self._model, trees.unflatten(self._leaves), example)
+        if self._reduction == "exact":
+            # A table divided element-wise needs its whole gradient, which the weight path forms anyway.
+            return {path: site for path, site in found.items() if not site.table}
+        return found
 
     def _encode_batch(self, leaves: Any, sides: Any, tokens: jax.Array, weights: jax.Array) -> Encodings:
         def one(example: tuple[jax.Array, jax.Array]) -> Encodings:
@@ -199,9 +204,9 @@ class Encoder:
             return self._loss(params, {"tokens": tokens, "loss_weights": weights})
         assert self._model is not None
         if self._head is None:
-            logits = probe.apply(self._model, params, tokens[None])[0]
+            logits = sites.apply(self._model, params, tokens[None])[0]
             return likelihood.loss(logits, tokens, weights)
-        hidden = probe.apply(self._model, params, tokens[None], method="hidden")[0]
+        hidden = sites.apply(self._model, params, tokens[None], method="hidden")[0]
         head = leaves[self._head]
         return likelihood.head_loss(hidden, head.T if self._head.endswith("kernel") else head, tokens, weights)
 
@@ -227,6 +232,11 @@ class Encoder:
                 expected=f"{' or '.join(projection.KINDS)}; identity needs p ≥ {largest}",
                 remedy="use gaussian, or raise projected_size",
             )
+
+
+def _pure(model_or_loss: Any) -> Loss:
+    loss: Loss = nnx_models.loss_of(model_or_loss) if isinstance(model_or_loss, nnx.Module) else model_or_loss
+    return loss
 
 
 def _described(moments: SecondMoments | None, reduction: str, epsilon: float) -> str:

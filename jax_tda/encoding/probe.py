@@ -7,7 +7,6 @@ output gradient ẏ this is (x Lᵀ)ᵀ (ẏ Rᵀ): no weight gradient is formed
 
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
@@ -15,23 +14,21 @@ PROBE, LEFT, RIGHT, INVERSE_ROOT = "probe", "probe_left", "probe_right", "probe_
 
 
 @jax.custom_vjp
-def attach(output: jax.Array, x: jax.Array, probe: jax.Array, left: jax.Array, right: jax.Array) -> jax.Array:
-    """Adds x Lᵀ E R to a layer's output, for E = 0: the identity, with the gradient of E.
+def attach_projected(output: jax.Array, x_left: jax.Array, probe: jax.Array, right: jax.Array) -> jax.Array:
+    """Adds (x Lᵀ) E R to a layer's output, for E = 0: the identity, with the gradient of E, (x Lᵀ)ᵀ (ẏ Rᵀ).
 
     Args:
       output: [..., out], what the layer returns.
-      x: [..., in], what it was given.
+      x_left: [..., p], its input, projected.
       probe: [p, p] zeros.
-      left: [p, in].
       right: [p, out].
     """
-    del x, probe, left, right
+    del x_left, probe, right
     return output
 
 
-def _forward(output: Any, x: Any, probe: Any, left: Any, right: Any) -> Any:
-    # x is projected here, so that the backward pass keeps [..., p] instead of [..., in].
-    return output, (jnp.einsum("...i,pi->...p", x, left), right)
+def _forward(output: Any, x_left: Any, probe: Any, right: Any) -> Any:
+    return output, (x_left, right)
 
 
 def _backward(saved: Any, gradient: jax.Array) -> Any:
@@ -40,10 +37,25 @@ def _backward(saved: Any, gradient: jax.Array) -> Any:
     size = x_left.shape[-1]
     probe_gradient = x_left.reshape(-1, size).T @ gradient_right.reshape(-1, size)
     # E is zero, so neither x nor the projections receive a gradient through it: None is a symbolic zero.
-    return gradient, None, probe_gradient, None, None
+    return gradient, None, probe_gradient, None
 
 
-attach.defvjp(_forward, _backward)
+attach_projected.defvjp(_forward, _backward)
+
+
+def attach(output: jax.Array, x: jax.Array, probe: jax.Array, left: jax.Array, right: jax.Array) -> jax.Array:
+    """Adds x Lᵀ E R to a layer's output, for E = 0: `attach_projected` with the projection of x.
+
+    Args:
+      output: [..., out].
+      x: [..., in], what the layer was given.
+      probe: [p, p] zeros.
+      left: [p, in].
+      right: [p, out].
+    """
+    # x is projected before the backward pass, which then keeps [..., p] instead of [..., in].
+    x_left = jnp.einsum("...i,pi->...p", jax.lax.stop_gradient(x), left)
+    return attach_projected(output, x_left, probe, right)
 
 
 @jax.custom_vjp
@@ -100,46 +112,3 @@ def perturb(
     """
     change = jnp.einsum("...pi,...pq,...qo->...io", left, probe, right)
     return kernel + (change if inverse_root is None else change * inverse_root).astype(kernel.dtype)
-
-
-def _intercept(next_function: Any, arguments: Any, keywords: Any, context: nn.module.InterceptorContext) -> Any:
-    output = next_function(*arguments, **keywords)
-    module = context.module
-    if (
-        context.method_name != "__call__"
-        or not isinstance(module, nn.Dense)
-        or not module.has_variable("params", PROBE)
-    ):
-        return output
-    held: list[jax.Array] = [module.get_variable("params", name) for name in (PROBE, LEFT, RIGHT)]
-    if module.has_variable("params", INVERSE_ROOT):
-        return attach_exact(output, arguments[0], *held, module.get_variable("params", INVERSE_ROOT))
-    return attach(output, arguments[0], *held)
-
-
-def apply(model: nn.Module, params: dict[str, Any], tokens: jax.Array, method: str | None = None) -> Any:
-    """The model's logits, or what another of its methods gives, with a probe beside every kernel that holds one."""
-    with nn.intercept_methods(_intercept):
-        return model.apply({"params": params}, tokens, method=method)
-
-
-def visible_kernels(model: nn.Module, params: Any, tokens: jax.ShapeDtypeStruct) -> dict[str, tuple[int, ...]]:
-    """Which kernels a probe can see, by path, with the (in, out) shape they have inside their module.
-
-    Traces the model without computing anything. A kernel below `nn.scan` is seen once, without its layer axis.
-    """
-    seen: dict[str, tuple[int, ...]] = {}
-
-    def note(next_function: Any, arguments: Any, keywords: Any, context: nn.module.InterceptorContext) -> Any:
-        module = context.module
-        output = next_function(*arguments, **keywords)
-        if context.method_name == "__call__" and isinstance(module, nn.Dense):
-            seen["/".join((*module.path, "kernel"))] = module.get_variable("params", "kernel").shape
-        return output
-
-    def trace(params: Any, tokens: jax.Array) -> Any:
-        with nn.intercept_methods(note):
-            return model.apply({"params": params}, tokens)
-
-    jax.eval_shape(trace, params, tokens)
-    return seen

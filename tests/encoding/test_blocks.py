@@ -5,6 +5,7 @@ import pytest
 
 from jax_tda.core.errors import InputError
 from jax_tda.encoding import blocks
+from jax_tda.encoding.sites import Site
 
 # One layer of a decoder: kernels by path, with (in, out).
 LAYER = {
@@ -20,13 +21,13 @@ OUTSIDE = {"embedding/embedding": (40, 6), "head/kernel": (6, 40), "final_norm/s
 def scanned(count):
     """Shapes of all parameters, and of the kernels that a probe sees, with layers stacked."""
     shapes = OUTSIDE | {f"layers/{path}": (count, *shape) for path, shape in (LAYER | NORM).items()}
-    return shapes, {f"layers/{path}": shape for path, shape in LAYER.items()} | {"head/kernel": (6, 40)}
+    return shapes, {f"layers/{path}": Site(shape) for path, shape in LAYER.items()} | {"head/kernel": Site((6, 40))}
 
 
 def numbered(count):
     """The same with a module for each layer."""
     within = {f"layers_{n}/{path}": shape for n in range(count) for path, shape in (LAYER | NORM).items()}
-    return OUTSIDE | within, {path: shape for path, shape in within.items() if len(shape) == 2}
+    return OUTSIDE | within, {path: Site(shape) for path, shape in within.items() if len(shape) == 2}
 
 
 @pytest.mark.parametrize("count", range(1, 21))
@@ -52,7 +53,7 @@ def test_layers_fall_into_groups_as_array_split_cuts_them(count):
 def test_one_block_per_matrix_and_layer():
     """Law: layout `matrices` shares no block, and the names of one parameter sort as its layers do."""
     plan = blocks.plan(*scanned(12), "matrices")
-    assert len(plan.blocks) == 12 * len(LAYER) + 0
+    assert len(plan.blocks) == 12 * len(LAYER)
     for matrix in plan.matrices:
         assert sorted(matrix.blocks) == list(matrix.blocks)
     separate = blocks.plan(*numbered(3), "matrices")
@@ -118,6 +119,16 @@ def test_a_parameter_that_is_no_matrix_is_refused_by_name_until_it_is_excluded(p
     pattern = caught.value.remedy.split(" such as ")[1].strip("'").replace("\\\\", "\\")
     plan = blocks.plan(shapes | {path: shape}, probed, "matrices", (*blocks.DEFAULT_EXCLUDE, pattern))
     assert plan.excluded[path] == pattern
+
+
+@pytest.mark.parametrize(
+    ("path", "layer"),
+    [("decoder_0/layers_3/attention/query/kernel", 3), ("MlpBlock_2/Dense_1/kernel", 2), ("h/5/mlp/c_fc/kernel", 5)],
+)
+def test_the_number_next_to_the_kind_is_the_layers(path, layer):
+    """Law: not that of an outer module, nor that of a matrix within."""
+    kind = "attention" if "attention" in path else "mlp"
+    assert blocks.plan({path: (4, 4)}, {}, "groups").blocks == (f"layers_{layer}-{layer}/{kind}",)
 
 
 @pytest.mark.parametrize("path", ["tower/mixer_0/kernel", "attention/query/kernel", "mlp/Dense_0/kernel"])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jax_tda.core import trees
-from jax_tda.encoding import probe
+from jax_tda.encoding import probe, sites
 
 IN, OUT, P = 5, 4, 3
 
@@ -122,12 +122,14 @@ def tower():
     return model, jax.jit(model.init)(jax.random.key(0), tokens)["params"], tokens
 
 
-def test_every_dense_kernel_is_seen_once_with_the_shape_it_has_inside_its_module(tower):
-    """Law: below scan and remat too; an embedding or a DenseGeneral is not taken for one."""
+def test_every_kernel_is_seen_once_with_the_shape_it_has_inside_its_module(tower):
+    """Law: below scan and remat too, whichever kind of module holds it."""
     model, params, _ = tower
-    seen = probe.visible_kernels(model, params, jax.ShapeDtypeStruct((1, 2), jnp.int32))
+    seen = sites.visible(model, params, jax.ShapeDtypeStruct((1, 2), jnp.int32))
     assert seen == {
-        "layers/up/kernel": (6, 8), "layers/down/kernel": (8, 6), "twice/kernel": (6, 6), "head/kernel": (6, 11),
+        "layers/up/kernel": sites.Site((6, 8)), "layers/down/kernel": sites.Site((8, 6)),
+        "twice/kernel": sites.Site((6, 6)), "head/kernel": sites.Site((6, 11)),
+        "general/kernel": sites.Site((6, 2, 3), (0,), (1, 2)), "Embed_0/embedding": sites.Site((11, 6), table=True),
     }  # fmt: skip
 
 
@@ -149,7 +151,7 @@ def test_probes_leave_the_logits_alone_and_sum_over_every_use_of_a_kernel(tower)
             parent = path.rpartition("/")[0]
             values = dict(zip((probe.PROBE, probe.LEFT, probe.RIGHT), (e, *factors[path]), strict=True))
             held |= {f"{parent}/{name}": value for name, value in values.items()}
-        return probe.apply(model, trees.unflatten(held), tokens)
+        return sites.apply(model, trees.unflatten(held), tokens)
 
     plain = jax.jit(lambda p: model.apply({"params": p}, tokens))(params)
     (pull,) = arrays(plain.shape)

@@ -1,0 +1,157 @@
+"""Laws of models the library never saw: whatever module holds a kernel, its encoding is that of its whole gradient."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+from jax_tda import Encoder, second_moments_from
+from jax_tda.core import trees
+from jax_tda.encoding import sites
+from tests.encoding import naive
+from tests.encoding.test_encoder import TOLERANCE, examples
+
+EXCLUDE = (r"bias$", r"scale$")
+
+
+class Layer(nn.Module):
+    """Linen's own attention, an Einsum, a DenseGeneral that contracts two axes, and a Dense."""
+
+    @nn.compact
+    def __call__(self, x, _):
+        mask = nn.make_causal_mask(jnp.ones(x.shape[:-1]))
+        x = x + nn.MultiHeadDotProductAttention(num_heads=2, name="attention")(nn.LayerNorm()(x), mask=mask)
+        heads = nn.Einsum((3, 8, 4), "...d,hdk->...hk", name="mixer")(x)
+        x = x + nn.DenseGeneral(8, axis=(-2, -1), name="merge")(jnp.tanh(heads))
+        turned = nn.Einsum((8, 8), "btd,ed->bet", use_bias=False, name="turned")(x)
+        return x + nn.Dense(8, name="mlp")(jnp.swapaxes(nn.gelu(turned), -1, -2)), None
+
+
+class Zoo(nn.Module):
+    """A tied table used by lookup and attend, and two scanned, rematerialised layers of every kind of module."""
+
+    @nn.compact
+    def __call__(self, tokens):
+        table = nn.Embed(31, 8, name="table")
+        stacked = nn.scan(nn.remat(Layer), variable_axes={"params": 0}, split_rngs={"params": True}, length=2)
+        x, _ = stacked(name="layers")(table(tokens), None)
+        return table.attend(x)
+
+
+class ByHand(nn.Module):
+    """A table that is also multiplied without `attend`, where no module shows it."""
+
+    @nn.compact
+    def __call__(self, tokens):
+        table = nn.Embed(31, 8, name="table")
+        x = nn.Dense(8, name="mlp")(table(tokens))
+        return x @ table.embedding.T
+
+
+# How each kernel of the Zoo is a matrix (in, out), written out: layer, then input axes, then output axes.
+BY_HAND = {
+    "layers/attention/query/kernel": lambda k: k.reshape(2, 8, 8),
+    "layers/attention/key/kernel": lambda k: k.reshape(2, 8, 8),
+    "layers/attention/value/kernel": lambda k: k.reshape(2, 8, 8),
+    "layers/attention/out/kernel": lambda k: k.reshape(2, 8, 8),
+    "layers/mixer/kernel": lambda k: k.transpose(0, 2, 1, 3).reshape(2, 8, 12),
+    "layers/merge/kernel": lambda k: k.reshape(2, 12, 8),
+    "layers/turned/kernel": lambda k: k.transpose(0, 2, 1),
+    "layers/mlp/kernel": lambda k: k,
+    "table/embedding": lambda k: k,
+}
+
+
+@pytest.fixture(scope="module")
+def zoo():
+    model = Zoo()
+    params = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 4), jnp.int32))["params"]
+    # Biases away from zero, so that nothing hides behind them.
+    params = jax.tree.map(lambda p: p + 0.1, params)
+    optimizer = optax.scale_by_adam(b2=0.9)
+    state = optimizer.init(params)
+    for seed in range(2):
+        batch = examples(seed=seed)
+        gradient = naive.gradient(model)(params, batch["tokens"][0], batch["loss_weights"][0])
+        _, state = jax.jit(optimizer.update)(gradient, state, params)
+    return model, params, second_moments_from(state, b2=0.9, epsilon=1e-4)
+
+
+@pytest.mark.parametrize("reduction", ["none", "rank_one", "exact"])
+def test_every_kind_of_module_equals_the_whole_gradient(zoo, reduction):
+    """Law: attention, Einsum, DenseGeneral, Dense, scan, remat and both uses of a tied table, for every form of V."""
+    model, params, moments = zoo
+    used = None if reduction == "none" else moments
+    encoder = Encoder(
+        model, params, used, "matrices", 5, exclude=EXCLUDE, reduction="exact" if reduction == "exact" else "rank_one"
+    )
+    assert {m.path for m in encoder.plan.matrices} == set(BY_HAND)
+    tabled = "weight" if reduction == "exact" else "probe"
+    assert {m.path: m.route for m in encoder.plan.matrices} == dict.fromkeys(BY_HAND, "probe") | {
+        "table/embedding": tabled
+    }
+    batch = examples(batch=2)
+    expected = {block: [] for block in encoder.plan.blocks}
+    for row in range(2):
+        whole = trees.flatten(naive.gradient(model)(params, batch["tokens"][row], batch["loss_weights"][row]))
+        for matrix in encoder.plan.matrices:
+            gradient = np.asarray(BY_HAND[matrix.path](np.asarray(whole[matrix.path], np.float64)))
+            if used is not None:
+                values = BY_HAND[matrix.path](moments.full(matrix.path, whole[matrix.path].shape))
+                gradient = gradient * divisor(values, moments.epsilon, reduction)
+            left, right = (np.asarray(side, np.float64) for side in encoder.projections(matrix.path))
+            projected = left @ gradient @ np.swapaxes(right, -1, -2)
+            for block, value in zip(matrix.blocks, projected if matrix.layers else projected[None], strict=True):
+                expected[block].append(value)
+    expected = {block: np.stack(values) for block, values in expected.items()}
+    assert naive.distance(encoder.encode(batch), expected) < TOLERANCE
+
+
+def divisor(values, epsilon, reduction):
+    """1/(√V + ε), or with V = r_i c_j / mean(V) per layer."""
+    if reduction == "exact":
+        return 1 / (np.sqrt(values) + epsilon)
+    row, column = values.mean(-1, keepdims=True), values.mean(-2, keepdims=True)
+    return 1 / np.sqrt(row * column / values.mean((-2, -1), keepdims=True))
+
+
+def test_a_kernel_that_is_also_read_by_hand_takes_the_weight_path():
+    """Law: a probe that would miss a use is not trusted; the weight path sees every use."""
+    model = ByHand()
+    params = model.init(jax.random.key(0), jnp.zeros((1, 4), jnp.int32))["params"]
+    shape = jax.ShapeDtypeStruct((1, 4), jnp.int32)
+    assert set(sites.visible(model, params, shape)) == {"mlp/kernel"}
+    encoder = Encoder(model, params, None, "matrices", 5, exclude=EXCLUDE)
+    assert {m.path: m.route for m in encoder.plan.matrices} == {"mlp/kernel": "probe", "table/embedding": "weight"}
+    batch = examples(batch=2)
+    assert naive.distance(encoder.encode(batch), naive.encode(encoder, model, params, batch)) < TOLERANCE
+
+
+class Twin(nnx.Module):
+    """ByHand again, in nnx."""
+
+    def __init__(self, rngs):
+        self.table = nnx.Embed(31, 8, rngs=rngs)
+        self.mlp = nnx.Linear(8, 8, rngs=rngs)
+
+    def __call__(self, tokens):
+        return self.mlp(self.table(tokens)) @ self.table.embedding[...].T
+
+
+def test_nnx_equals_linen_equals_a_pure_loss_on_the_same_weights():
+    """Law: three ways to hand over one model, one encoding, of the same projections."""
+    linen = ByHand()
+    params = linen.init(jax.random.key(0), jnp.zeros((1, 4), jnp.int32))["params"]
+    twin = Twin(nnx.Rngs(0))
+    options = {"blocks": "matrices", "projected_size": 5, "exclude": EXCLUDE}
+    batch = examples(batch=2)
+    expected = {k: np.asarray(v, np.float64) for k, v in Encoder(linen, params, **options).encode(batch).items()}
+
+    def loss(params, example):
+        return naive.loss(linen, params, example["tokens"], example["loss_weights"])
+
+    for other in (twin, loss):
+        assert naive.distance(Encoder(other, params, **options).encode(batch), expected) < TOLERANCE
