@@ -94,7 +94,7 @@ def test_the_attributed_share_counts_elements():
 
 def test_a_kernel_below_a_scanned_module_is_a_stack_whether_or_not_a_probe_sees_it():
     """Law: with a module the module says so, without one the part named for layers does; the route tells which."""
-    probe = blocks.plan({"tower/mlp/kernel": (3, 4, 5)}, {"tower/mlp/kernel": (4, 5)}, "matrices").matrices[0]
+    probe = blocks.plan({"tower/mlp/kernel": (3, 4, 5)}, {"tower/mlp/kernel": Site((4, 5))}, "matrices").matrices[0]
     weight = blocks.plan({"layers/mlp/kernel": (3, 4, 5)}, {}, "matrices").matrices[0]
     assert (probe.layers, probe.rows, probe.columns, probe.route) == (3, 4, 5, "probe")
     assert (weight.layers, weight.rows, weight.columns, weight.route) == (3, 4, 5, "weight")
