@@ -2,8 +2,8 @@
 
 import dataclasses
 import functools
-import time
 import hashlib
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
