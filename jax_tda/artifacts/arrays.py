@@ -1,6 +1,7 @@
 """Arrays on disk: zarr3 by TensorStore, whole shards, crc32c over data and index. Only this room knows TensorStore."""
 
 import dataclasses
+import os
 import pathlib
 from typing import Any
 
@@ -22,7 +23,8 @@ def _store(path: str) -> dict[str, Any]:
         if path.startswith(f"{scheme}://"):
             bucket, _, key = path.removeprefix(f"{scheme}://").partition("/")
             return {"driver": scheme if scheme == "s3" else "gcs", "bucket": bucket, "path": key.rstrip("/") + "/"}
-    return {"driver": "file", "path": path.rstrip("/") + "/"}
+    # TensorStore refuses keys with `.` or `..` in them.
+    return {"driver": "file", "path": os.path.abspath(path).rstrip("/") + "/"}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,7 +18,7 @@ from jax_tda.artifacts.faults import explained
 from jax_tda.artifacts.manifest import Manifest, canonical
 from jax_tda.core.errors import InputError
 
-_PACKAGES = ("jax_tda", "jax", "jaxlib", "flax", "optax", "numpy", "tensorstore")
+_PACKAGES = ("jax_tda", "jax", "jaxlib", "flax", "optax", "numpy", "tensorstore", "sentencepiece", "bm25s")
 
 
 def _versions() -> dict[str, str]:

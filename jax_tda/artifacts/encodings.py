@@ -64,7 +64,12 @@ def open_encodings(path: str) -> EncodingStore:
 
 
 # What two artifacts must share before their numbers may be multiplied.
-_JOINED = ("checkpoint", "projection", "second_moments", "blocks")
+_JOINED = ("checkpoint", "projection", "second_moments", "blocks", "matmul_precision")
+
+
+def shared_facts(store: EncodingStore) -> dict[str, Any]:
+    """What an artifact made from encodings must say of them, so that it can be joined with others."""
+    return {name: store.facts.get(name) for name in _JOINED}
 
 
 def check_joinable(first: Reader, second: Reader) -> None:

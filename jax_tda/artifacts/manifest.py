@@ -2,7 +2,8 @@
 
 A manifest has two halves. `content` is everything that decides the numbers and what came out; its digest is the
 artifact's identity for those who build on it. `run` is what happened on the day (seconds, versions of the machine's
-packages) and is not part of the digest, so that the same work done twice has the same identity.
+packages) and is not part of the digest. A file that holds a clock of its own (orbax's metadata, TensorBoard's events in
+a checkpoint) is a file like any other: a checkpoint trained again is another checkpoint.
 """
 
 import dataclasses

@@ -1,5 +1,6 @@
 """The schema of a ranking: JSON lines, one per query, of any method, also of one that is not ours."""
 
+import hashlib
 import json
 import math
 from collections.abc import Iterator
@@ -64,14 +65,37 @@ def _foreign(file: epath.Path) -> Iterator[dict[str, Any]]:
                 for entry in value.get(end, [])
             )
             good = good and isinstance(value["proponents"], list) and value["query_id"] not in seen
+            good = good and all(len({e["id"] for e in value.get(end, [])}) == len(value.get(end, [])) for end in _ENDS)
         except (ValueError, KeyError, TypeError, AttributeError):
             good = False
         if not good:
             raise InputError(
                 f"line {number} of {file} is not a ranking row",
                 got=line[:120].decode(errors="replace"),
-                expected='{"query_id": str, "proponents": [{"id": str, "score": number}, …]}, each query once',
+                expected='{"query_id": str, "proponents": [{"id": str, "score": number}, …]}, each query and id once',
                 remedy="mend or drop the line",
             )
         seen.add(value["query_id"])
         yield value
+
+
+def read_all(path: str) -> tuple[dict[str, list[dict[str, Any]]], dict[str, Reader], dict[str, str]]:
+    """Rows by method, the artifacts among them, and SHA-256 of the files that are nobody's artifact."""
+    place = epath.Path(path)
+    files = [place] if place.name.endswith(".jsonl") else sorted(place.glob("*.jsonl")) if place.exists() else []
+    if not files:
+        raise InputError(
+            f"there is no ranking at {path}",
+            got="no .jsonl file",
+            expected="a ranking file, or a directory of them",
+            remedy="run score or rank_baseline first, or check the path",
+        )
+    rankings, readers, foreign = {}, {}, {}
+    for file in files:
+        name = file.name.removesuffix(".jsonl")
+        rankings[name], reader = read(str(file))
+        if reader is None:
+            foreign[name] = hashlib.sha256(file.read_bytes()).hexdigest()
+        else:
+            readers[name] = reader
+    return rankings, readers, foreign

@@ -36,8 +36,7 @@ def automatic_weight(train_BKK: np.ndarray, query_BKK: np.ndarray, component: in
       InputError: k exceeds the numerical rank of the pooled R_query, where the rule would degenerate to λ = 1.
     """
     train, query = _pooled(train_BKK), _pooled(query_BKK)
-    # The usual numerical rank, of the block-diagonal matrix that pooling amounts to.
-    rank = int(np.sum(query > query[0] * query.size * np.finfo(np.float32).eps)) if query.size and query[0] > 0 else 0
+    rank = sum(_numerical_rank(block) for block in query_BKK)
     if not 1 <= component <= rank:
         raise too_few_queries(component, rank, queries)
     k = component - 1
@@ -93,6 +92,13 @@ def inverse_root(curvature_BKK: np.ndarray, damping: float, names: tuple[str, ..
             )
         values, vectors = np.linalg.eigh(block)
         values = np.maximum(values, 0.0)
+        if not values[-1] > 0:
+            raise InputError(
+                f"the curvature of block {name} is zero",
+                got="no gradient in any example it was estimated from",
+                expected="a block that some example has a gradient in",
+                remedy="exclude the block's parameters from the encoding",
+            )
         damped = values + damping * values.mean()
         if not damped[0] > values[-1] * values.size * np.finfo(np.float32).eps * 1e-3:
             raise InputError(
@@ -118,6 +124,12 @@ def check_undamped(damping: float, sample: int, dimension: int) -> None:
             expected=f"damping > 0, or at least {4 * dimension} examples (4 × block dimension {dimension})",
             remedy="set `mix_curvature.damping = 0.1`, or raise `estimate_curvature.sample_size`",
         )
+
+
+def _numerical_rank(block_KK: np.ndarray) -> int:
+    """Eigenvalues above what rounding R to float32 leaves: its spectral norm is about √K ε σ_max."""
+    values = np.linalg.eigvalsh(np.asarray(block_KK, np.float64))
+    return int(np.sum(values > values[-1] * np.sqrt(values.size) * np.finfo(np.float32).eps))
 
 
 def _pooled(curvature_BKK: np.ndarray) -> np.ndarray:

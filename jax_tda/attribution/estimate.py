@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from jax_tda.artifacts.artifact import Reader, begin
-from jax_tda.artifacts.encodings import OK, open_encodings
+from jax_tda.artifacts.encodings import OK, open_encodings, shared_facts
 from jax_tda.attribution import curvature
 from jax_tda.core import seeds
 from jax_tda.core.config import input_path, settings
@@ -64,6 +64,4 @@ def run(config: EstimateCurvatureConfig, output: str) -> Reader:
     array = writer.array("curvature", total.shape, "float32", 1)
     for block, value in enumerate(total / len(sample)):
         array.write_shard(block, value[None].astype(np.float32))
-    shared = ("checkpoint", "projection", "second_moments", "blocks")
-    facts = {name: store.facts[name] for name in shared}
-    return writer.finish(facts | {"sample": len(sample), "left_out": store.count - len(usable)})
+    return writer.finish(shared_facts(store) | {"sample": len(sample), "left_out": store.count - len(usable)})

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jax_tda.artifacts.artifact import Reader, begin, open_artifact
-from jax_tda.artifacts.encodings import EncodingStore, check_joinable, open_encodings
+from jax_tda.artifacts.encodings import EncodingStore, check_joinable, open_encodings, shared_facts
 from jax_tda.attribution import curvature, estimate, similarity
 from jax_tda.core.config import input_path, settings
 from jax_tda.core.errors import InputError
@@ -81,8 +81,7 @@ def run(config: MixCurvatureConfig, output: str) -> Reader:
         sizes = jax.device_get(similarity.norms(similarity.whiten(jnp.asarray(padded), device_root)))
         norms.write_shard(start, sizes[: len(rows)])
         progress.advance(len(rows))
-    shared = ("checkpoint", "projection", "second_moments", "blocks")
-    return writer.finish({name: store.facts[name] for name in shared} | facts)
+    return writer.finish(shared_facts(store) | facts)
 
 
 def _correction(

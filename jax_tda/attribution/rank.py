@@ -37,6 +37,8 @@ def rank(
     """
     if k < 1:
         raise InputError("rank cannot return so few", got=f"k = {k}", expected="k ≥ 1", remedy="raise k")
+    if not damping >= 0:
+        raise InputError("damping is not possible", got=damping, expected="0 or more", remedy="0.1 is the default")
     names = tuple(sorted(train))
     rows, queries = _stacked(train, names, "train"), _stacked(query, names, "query")
     if rows.shape[1:] != queries.shape[1:]:

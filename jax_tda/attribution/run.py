@@ -75,6 +75,14 @@ def run(config: ScoreConfig, output: str) -> Reader:
 
 def _answered_exactly(answers: Reader, query: EncodingStore, config: ScoreConfig) -> dict[str, bool]:
     exact = {row["query_id"]: row["answered_exactly"] for row in answers.read_lines("answers.jsonl")}
+    made_with = answers.manifest.facts.get("checkpoint")
+    if made_with is not None and made_with != query.facts.get("checkpoint"):
+        raise InputError(
+            f"the answers {config.answers} are another checkpoint's than the encodings {config.query}",
+            got=f"checkpoint {made_with[:12]}",
+            expected=f"checkpoint {str(query.facts.get('checkpoint'))[:12]}",
+            remedy="run answer with the checkpoint that encoded",
+        )
     missing = [name for name in query.ids if name not in exact]
     if missing:
         raise InputError(

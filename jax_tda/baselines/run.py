@@ -51,6 +51,10 @@ def run(config: RankBaselineConfig, output: str) -> Reader:
             expected=", ".join(METHODS),
             remedy="set rank_baseline.method to one of them",
         )
+    if config.top_k < 1:
+        raise InputError(
+            "rank_baseline.top_k is not possible", got=config.top_k, expected="at least 1", remedy="raise it"
+        )
     corpus, queries = corpora.open_corpus(config.corpus), corpora.open_corpus(config.queries)
     inputs = {"corpus": corpus.reader, "queries": queries.reader, "answers": open_artifact(config.answers, "answers")}
     writer = begin(output, ranking.KIND, settings(config), inputs, name=config.method)

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,6 +15,13 @@ from jax_tda.data import records
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is too large a number")
+    return value
 
 
 def _whole_characters(row: Any) -> bool:
@@ -30,7 +38,7 @@ def _parse(raw: bytes, kind: records.Kind, where: str) -> records.Record:
     except UnicodeDecodeError as problem:
         raise records.Rejected(where, "invalid UTF-8", got=str(problem), expected="a line in UTF-8") from None
     try:
-        row = json.loads(line, parse_constant=_no_constant)
+        row = json.loads(line, parse_constant=_no_constant, parse_float=_finite)
     except (ValueError, RecursionError) as problem:
         expected = "one whole JSON object on the line"
         raise records.Rejected(

@@ -27,7 +27,7 @@ class TokenizeConfig:
       vocabulary: the artifact that holds the vocabulary: one of `train_vocabulary`, or a checkpoint, whose context then
         is the limit.
       queries: a tokenized set of queries, for passages: the context is at least its longest query.
-      context: longest example in tokens, beginning and end included; 0 for queries means no limit.
+      context: longest passage in tokens, beginning and end included; queries are limited by a checkpoint alone.
       on_long: passages longer than the context are `split`, `truncate`d, or make the job `refuse`.
       on_bad_record: `refuse`, or `skip` and count by reason.
       shard_rows: examples per shard.

@@ -17,9 +17,9 @@ from jax_tda.encoding.sites import Site
 LAYOUTS = ("groups", "matrices")
 # The paper attributes to attention and MLP matrices; embeddings, head, norms and biases are left out unless asked for.
 DEFAULT_EXCLUDE = (
-    r"(^|/)(token_|position_)?(embed\w*|wte|wpe)(/|$)",
-    r"(^|/)(head|lm_head|unembed\w*|logits\w*)(/|$)",
-    r"(^|/)\w*norm\w*(/|$)",
+    r"(?i)(^|/)((\w+_)?embed\w*|wte|wpe)(/|$)",
+    r"(?i)(^|/)(head|lm_head|unembed\w*|logits\w*)(/|$)",
+    r"(?i)(^|/)\w*norm\w*(/|$)",
     r"(^|/)ln_?\w*(/|$)",
     r"/?(bias|scale)$",
 )
@@ -167,10 +167,14 @@ def _groups(kept: dict[str, tuple[int, int, int]]) -> dict[str, tuple[str, ...]]
         numbers = (
             (_NUMBERED.findall(path[: found.start() + 1]) or _NUMBERED.findall(path[: found.end()])) if found else []
         )
-        if kind is None or (not layers and not numbers):
+        if kind is None or bool(layers) == bool(numbers):
             raise InputError(
                 f"the parameter {path} has no place among the block groups",
-                got="a path that names no layer" if kind else "a path that names neither attention nor MLP",
+                got="a path that names neither attention nor MLP"
+                if kind is None
+                else "a stack of kernels below a numbered part, either of which might be the layer"
+                if layers
+                else "a path that names no layer",
                 expected="paths such as layers/attention/query/kernel or layers_3/mlp/up/kernel",
                 remedy="set blocks to matrices, or add a pattern for it to `exclude`",
             )

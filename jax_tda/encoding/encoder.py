@@ -45,6 +45,7 @@ class Encoder:
       epsilon: floor of the rank-one factors of V, relative to each factor's mean.
       examples_at_once: how many examples of a batch each device has in flight; 0 takes all. On a CPU fewer are faster,
         since their activations stay in the cache; it changes no number.
+      example_length: tokens of the example that a linen model is traced with, for models that take one length alone.
       mesh: devices to share examples over; None uses the default device.
 
     Raises:
@@ -65,16 +66,20 @@ class Encoder:
         reduction: str = "rank_one",
         epsilon: float = 1e-10,
         examples_at_once: int = 0,
+        example_length: int = 2,
         mesh: jax.sharding.Mesh | None = None,
     ):
+        if isinstance(params, nnx.State):
+            params = nnx.to_pure_dict(params)
         self._leaves = trees.flatten(params)
+        self._names, self._structure = tuple(self._leaves), jax.tree.structure(params)
         self._model = model_or_loss if isinstance(model_or_loss, nn.Module) else None
+        self._at_once, self._length = examples_at_once, example_length
         self._loss = None if self._model is not None else _pure(model_or_loss)
         shapes = {path: tuple(leaf.shape) for path, leaf in self._leaves.items()}
         self._kind, self._epsilon, self._mesh, self._reduction = projection_kind, epsilon, mesh, reduction
         self.plan = layouts.plan(shapes, self._visible(), blocks, exclude)
         self.projected_size, self.seed = projected_size, seed
-        self._at_once = examples_at_once
         self._check_options()
         self.reduced: dict[str, float] = {}
         self.second_moments = _described(second_moments, reduction, epsilon)
@@ -102,7 +107,7 @@ class Encoder:
           float32 [B, p, p] for each block.
 
         Raises:
-          InputError: the arrays do not fit each other or the vocabulary.
+          InputError: the arrays do not fit each other.
         """
         tokens, weights = _checked(examples)
         count = tokens.shape[0]
@@ -158,8 +163,16 @@ class Encoder:
     def _visible(self) -> dict[str, sites.Site]:
         if self._model is None:
             return {}
-        example = jax.ShapeDtypeStruct((1, 2), jnp.int32)
-        found = sites.visible(self._model, trees.unflatten(self._leaves), example)
+        example = jax.ShapeDtypeStruct((1, self._length), jnp.int32)
+        try:
+            found = sites.visible(self._model, trees.unflatten(self._leaves), example)
+        except (TypeError, ValueError) as problem:
+            raise InputError(
+                f"{type(self._model).__name__} cannot be traced",
+                got=f"{type(problem).__name__}: {problem}",
+                expected=f"a model that maps int tokens {example.shape} to logits, with these parameters",
+                remedy="pass example_length if the model takes one length alone, or a pure loss(params, example)",
+            ) from problem
         if self._reduction == "exact":
             # A table divided element-wise needs its whole gradient, which the weight path forms anyway.
             return {path: site for path, site in found.items() if not site.table}
@@ -199,13 +212,14 @@ class Encoder:
                     )
                     if leaf is not None
                 }
-        params = trees.unflatten(held)
         if self._loss is not None:
-            return self._loss(params, {"tokens": tokens, "loss_weights": weights})
+            given = jax.tree.unflatten(self._structure, [held[name] for name in self._names])
+            return self._loss(given, {"tokens": tokens, "loss_weights": weights})
+        params = trees.unflatten(held)
         assert self._model is not None
         if self._head is None:
             logits = sites.apply(self._model, params, tokens[None])[0]
-            return likelihood.loss(logits, tokens, weights)
+            return likelihood.loss(logits.astype(jnp.float32), tokens, weights)
         hidden = sites.apply(self._model, params, tokens[None], method="hidden")[0]
         head = leaves[self._head]
         return likelihood.head_loss(hidden, head.T if self._head.endswith("kernel") else head, tokens, weights)

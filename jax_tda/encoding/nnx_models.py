@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
 from jax_tda.core import trees
@@ -27,6 +28,6 @@ def loss_of(module: nnx.Module) -> Any:
         # Keys of lists are numbers in nnx and text in a dictionary of names.
         flat = [(path, leaf.replace(given["/".join(map(str, path))])) for path, leaf in nnx.to_flat_state(own)]
         logits = nnx.merge(definition, nnx.from_flat_state(flat), rest)(example["tokens"][None])[0]
-        return likelihood.loss(logits, example["tokens"], example["loss_weights"])
+        return likelihood.loss(logits.astype(jnp.float32), example["tokens"], example["loss_weights"])
 
     return loss

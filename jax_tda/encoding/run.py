@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 from typing import Any
 
+import jax
 import numpy as np
 
 from jax_tda.artifacts import encodings as schema
@@ -63,7 +64,7 @@ def plan(config: EncodeConfig, output: str) -> str:
     lines = [f"encode: {config.examples} with {config.checkpoint}, second moments {config.second_moments} → {output}"]
     if config.examples and config.checkpoint:
         examples, encoder = corpora.open_corpus(config.examples), _encoder(config)
-        _check_fit(config, examples.reader, open_artifact(config.checkpoint, checkpoint_artifact.KIND))
+        checkpoint_artifact.check_fits(open_artifact(config.checkpoint, checkpoint_artifact.KIND), examples.reader)
         covered = encoder.plan
         lines += [f"  {m.route:7} {m.path} {m.shape} → {', '.join(sorted(set(m.blocks)))}" for m in covered.matrices]
         lines += [f"  excluded {path} by {pattern!r}" for path, pattern in covered.excluded.items()]
@@ -80,7 +81,7 @@ def run(config: EncodeConfig, output: str) -> Reader:
     _check_choices(config)
     examples = corpora.open_corpus(config.examples)
     checkpoint = open_artifact(config.checkpoint, checkpoint_artifact.KIND)
-    _check_fit(config, examples.reader, checkpoint)
+    checkpoint_artifact.check_fits(checkpoint, examples.reader)
     writer = begin(output, schema.KIND, settings(config), {"examples": examples.reader, "checkpoint": checkpoint})
     if isinstance(writer, Reader):
         return writer
@@ -98,19 +99,6 @@ def _check_choices(config: EncodeConfig) -> None:
                 got=getattr(config, name),
                 expected=" or ".join(choices),
                 remedy=f"set encode.{name} to one of them",
-            )
-
-
-def _check_fit(config: EncodeConfig, examples: Reader, checkpoint: Reader) -> None:
-    for name in ("vocabulary", "context"):
-        ours, theirs = examples.manifest.facts[name], checkpoint.manifest.facts[name]
-        fits = ours == theirs if name == "vocabulary" else examples.manifest.facts["longest"] <= theirs
-        if not fits:
-            raise InputError(
-                f"{config.examples} does not fit the checkpoint {config.checkpoint}: {name}",
-                got=ours if name == "vocabulary" else f"an example of {examples.manifest.facts['longest']} tokens",
-                expected=f"{theirs}" if name == "vocabulary" else f"at most {theirs} tokens",
-                remedy="tokenize with the checkpoint: tokenize.vocabulary = its path",
             )
 
 
@@ -193,6 +181,7 @@ def _facts(encoder: Encoder, checkpoint: Reader, config: EncodeConfig) -> dict[s
         "projection_fingerprints": encoder.fingerprints,
         "checkpoint": checkpoint.manifest.digest,
         "second_moments": encoder.second_moments,
+        "matmul_precision": str(jax.config.values["jax_default_matmul_precision"]),
         "reduced_to_rank_one": encoder.reduced,
         "encoded": {m.path: {"route": m.route, "shape": list(m.shape)} for m in encoder.plan.matrices},
         "excluded": encoder.plan.excluded,

@@ -5,6 +5,7 @@ gradients; `rank_one` makes that form of any V and says how much it lost.
 """
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -101,8 +102,8 @@ def _unfactor(leaf: _Factored, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _fields(node: Any) -> dict[str, Any]:
-    if isinstance(node, dict):
-        return node
+    if isinstance(node, Mapping):
+        return dict(node)
     if hasattr(node, "_fields"):
         return {name: getattr(node, name) for name in node._fields}
     if dataclasses.is_dataclass(node) and not isinstance(node, type):
@@ -110,21 +111,44 @@ def _fields(node: Any) -> dict[str, Any]:
     return {}
 
 
+_DEFAULT_B2 = 0.999
+_ADAM = ("ScaleByAdamState", "ScaleByAmsgradState")
+
+
 def _states(node: Any) -> list[dict[str, Any]]:
     """Every Adam or factored state in a nest of chains, wrappers and restored dictionaries."""
     fields = _fields(node)
     if {"count", "nu"} <= set(fields) or {"count", "v_row", "v_col", "v"} <= set(fields):
+        name = type(node).__name__
+        # Others keep something else under `nu` (AdaBelief a variance, RMSProp another decay) and divide otherwise.
+        if "nu" in fields and ("mu" not in fields or (hasattr(node, "_fields") and name not in _ADAM)):
+            raise InputError(
+                "these second moments are not Adam's",
+                got=f"a {name} with {', '.join(sorted(fields))}",
+                expected=f"one of {', '.join(_ADAM)}, or Adafactor's FactoredState",
+                remedy="estimate second moments otherwise, or encode without them",
+            )
         return [fields]
     children = list(fields.values()) if fields else list(node) if isinstance(node, (list, tuple)) else []
     return [found for child in children for found in _states(child)]
 
 
-def second_moments_from(optax_state: Any, *, b2: float = 0.999, epsilon: float = 1e-8) -> SecondMoments:
+def _injected_b2(node: Any) -> float:
+    """b2 among the hyperparameters that an optax wrapper put into the state; 0.999 where none did."""
+    fields = _fields(node)
+    if "b2" in _fields(fields.get("hyperparams")):
+        return float(np.asarray(fields["hyperparams"]["b2"]))
+    children = list(fields.values()) if fields else list(node) if isinstance(node, (list, tuple)) else []
+    return next((found for child in children if (found := _injected_b2(child)) != _DEFAULT_B2), _DEFAULT_B2)
+
+
+def second_moments_from(optax_state: Any, *, b2: float | None = None, epsilon: float = 1e-8) -> SecondMoments:
     """Finds the second moments in an optax state, through chains, masks, multi_transform and MultiSteps.
 
     Args:
       optax_state: the state, or what orbax restores of it without a target.
-      b2: Adam's decay of second moments; the state does not hold it and bias correction needs it.
+      b2: Adam's decay of second moments, which bias correction needs. None takes what `optax.inject_hyperparams` put
+        into the state, and otherwise optax's own default, 0.999: a plain state does not hold it.
       epsilon: Adam's ε. Ignored for Adafactor, whose ε is already inside V.
 
     Raises:
@@ -144,7 +168,7 @@ def second_moments_from(optax_state: Any, *, b2: float = 0.999, epsilon: float =
         )
     leaves: dict[str, _Adam | _Factored] = {}
     for state in adam:
-        leaves |= {path: _Adam(nu) for path, nu in trees.flatten(state["nu"]).items()}
+        leaves |= {path: _Adam(nu) for path, nu in trees.flatten(state.get("nu_max", state["nu"])).items()}
     for state in factored:
         parts = [trees.flatten(state[name]) for name in ("v_row", "v_col", "v")]
         leaves |= {path: _Factored(*(part[path] for part in parts)) for path in parts[0]}
@@ -158,7 +182,10 @@ def second_moments_from(optax_state: Any, *, b2: float = 0.999, epsilon: float =
             expected="the state after training",
             remedy="give the state of a trained checkpoint, or encode without second moments",
         )
-    return SecondMoments(leaves, 1.0 - b2**count, epsilon, "adam")
+    # AMSGrad keeps the largest of the corrected values.
+    corrected = any("nu_max" in state for state in adam)
+    decay = _injected_b2(optax_state) if b2 is None else b2
+    return SecondMoments(leaves, 1.0 if corrected else 1.0 - decay**count, epsilon, "adam")
 
 
 def of_checkpoint(checkpoint: Checkpoint) -> tuple[Any, SecondMoments]:

@@ -99,7 +99,7 @@ def _intercept(next_function: Any, arguments: Any, keywords: Any, context: nn.mo
     """Attaches a probe to the output of every module whose parameters hold one."""
     output = next_function(*arguments, **keywords)
     module = context.module
-    if not isinstance(module, tuple(_NAMES)) or not module.has_variable("params", probe.PROBE):
+    if type(module) not in _NAMES or not module.has_variable("params", probe.PROBE):
         return output
     call = _call(context, arguments, keywords, output)
     if call is None:
@@ -128,7 +128,8 @@ def _name(module: nn.Module) -> str:
 
 def _call(context: nn.module.InterceptorContext, arguments: Any, keywords: Any, output: Any) -> _Call | None:
     module = context.module
-    if not isinstance(module, tuple(_NAMES)) or context.method_name not in ("__call__", "attend") or not arguments:
+    # A subclass may do anything with its kernel; its own use of it is then found elsewhere, and the weight path taken.
+    if type(module) not in _NAMES or context.method_name not in ("__call__", "attend") or not arguments:
         return None
     kernel: jax.Array = module.get_variable("params", _name(module))
     x = arguments[0]

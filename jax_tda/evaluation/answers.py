@@ -40,6 +40,7 @@ def run(config: AnswerConfig, output: str) -> Reader:
     """Writes the answers artifact: `answers.jsonl`, a line per query."""
     queries = corpora.open_corpus(config.queries)
     inputs = {"queries": queries.reader, "checkpoint": open_artifact(config.checkpoint, checkpoint_artifact.KIND)}
+    checkpoint_artifact.check_fits(inputs["checkpoint"], queries.reader)
     writer = begin(output, KIND, settings(config), inputs)
     if isinstance(writer, Reader):
         return writer

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from etils import epath
 
 from jax_tda.artifacts import lineage, ranking
 from jax_tda.artifacts.artifact import Reader, begin, open_artifact
@@ -71,9 +69,11 @@ def run(config: EvaluateConfig, output: str) -> Reader:
     inputs = {"corpus": corpus.reader, "queries": queries.reader}
     if config.checkpoint:
         inputs["checkpoint"] = open_artifact(config.checkpoint, checkpoint_artifact.KIND)
+        for tokens in (corpus, queries):
+            checkpoint_artifact.check_fits(inputs["checkpoint"], tokens.reader)
     if config.answers:
         inputs["answers"] = open_artifact(config.answers, "answers")
-    rankings, readers, foreign = _read_rankings(config.rankings)
+    rankings, readers, foreign = ranking.read_all(config.rankings)
     inputs |= {f"ranking_{name}": reader for name, reader in readers.items()}
     for name, rows in rankings.items():
         _check_rows(name, rows, corpus, queries)
@@ -108,28 +108,6 @@ def run(config: EvaluateConfig, output: str) -> Reader:
     finished = writer.finish({"methods": sorted(rankings)})
     print(summary.table(report))
     return finished
-
-
-def _read_rankings(path: str) -> tuple[dict[str, list[dict[str, Any]]], dict[str, Reader], dict[str, str]]:
-    """Rows by method, the artifacts among them, and SHA-256 of the files that are nobody's artifact."""
-    place = epath.Path(path)
-    files = [place] if place.name.endswith(".jsonl") else sorted(place.glob("*.jsonl")) if place.exists() else []
-    if not files:
-        raise InputError(
-            f"there is no ranking at {path}",
-            got="no .jsonl file",
-            expected="a ranking file, or a directory of them",
-            remedy="run score or rank_baseline first, or check the path",
-        )
-    rankings, readers, foreign = {}, {}, {}
-    for file in files:
-        name = file.name.removesuffix(".jsonl")
-        rankings[name], reader = ranking.read(str(file))
-        if reader is None:
-            foreign[name] = hashlib.sha256(file.read_bytes()).hexdigest()
-        else:
-            readers[name] = reader
-    return rankings, readers, foreign
 
 
 def _check_rows(name: str, rows: Sequence[Mapping[str, Any]], corpus: corpora.Corpus, queries: corpora.Corpus) -> None:
@@ -235,6 +213,7 @@ def _judge_tail_patch(
         "queries": len(chosen),
         "proponents": config.tail_patch.proponents,
         "passages": len(pairs),
+        "not_finite": sum(not np.isfinite(value) for value in found.values()),
         "seed": config.tail_patch.seed,
     }
 

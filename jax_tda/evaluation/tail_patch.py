@@ -142,7 +142,9 @@ def per_query(
     proponents: Mapping[str, Sequence[int]], query_rows: Mapping[str, int], found: Mapping[tuple[int, int], float]
 ) -> dict[str, float | None]:
     """Each query's mean change over its proponents, in percentage points; None when it has none."""
-    return {
-        name: 100.0 * float(np.mean([found[row, query_rows[name]] for row in rows])) if len(rows) else None
-        for name, rows in proponents.items()
-    }
+    means: dict[str, float | None] = {}
+    for name, rows in proponents.items():
+        values = [found[row, query_rows[name]] for row in rows]
+        finite = [value for value in values if np.isfinite(value)]
+        means[name] = 100.0 * float(np.mean(finite)) if finite else None
+    return means

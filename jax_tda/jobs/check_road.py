@@ -45,13 +45,14 @@ def execute(config: CheckRoadConfig, output: str) -> None:
         layers = open_artifact(config.checkpoint, "checkpoint").read_json("decoder.json")["layers"]
     text, rejected = config.tokenize, Counter[str]()
     found = sources.read(config.queries, text.seqio_module, text.seqio_split, "queries", text.on_bad_record, rejected)
-    count = sum(1 for _ in found)
+    # Two queries of one text have one gradient.
+    count = len({record.text for record in found})
     sources.check_exists(config.corpus)
     blocks = 2 * min(8, layers) if config.encode.blocks == "groups" else 7 * layers
     size, mix = config.encode.projected_size**2, config.mix_curvature
     component = mix.component or curvature.default_component(blocks * size, mix.component_fraction)
     curvature.check_queries(mix.query_weight, component, blocks, size, count)
-    print(f"check_road: {count:,} queries, {blocks} blocks; the road to {output} is open")
+    print(f"check_road: {count:,} different queries, {blocks} blocks; the road to {output} is open")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jax_tda.artifacts.artifact import Reader, open_artifact
+from jax_tda.core.errors import InputError
 from jax_tda.models import checkpoints
 from jax_tda.models.decoder import Decoder, DecoderConfig
 
@@ -47,6 +48,28 @@ class Checkpoint:
     def state(self, like: Any) -> Any:
         """Parameters, optimizer state and step, in the types of `like`."""
         return checkpoints.restore(str(self.reader.path / "state"), like)
+
+
+def check_fits(checkpoint: Reader, examples: Reader) -> None:
+    """Refuses examples that another vocabulary made, or that are longer than the checkpoint's context.
+
+    Raises:
+      InputError: naming both artifacts.
+    """
+    ours, theirs = examples.manifest.facts, checkpoint.manifest.facts
+    problem = None
+    if ours["vocabulary"] != theirs["vocabulary"]:
+        problem = "vocabulary", ours["vocabulary"][:12], theirs["vocabulary"][:12]
+    elif ours["longest"] > theirs["context"]:
+        problem = "context", f"an example of {ours['longest']} tokens", f"at most {theirs['context']} tokens"
+    if problem:
+        name, got, expected = problem
+        raise InputError(
+            f"{examples} does not fit the checkpoint {checkpoint}: {name}",
+            got=got,
+            expected=expected,
+            remedy="tokenize with the checkpoint: tokenize.vocabulary = its path",
+        )
 
 
 def open_checkpoint(path: str) -> Checkpoint:

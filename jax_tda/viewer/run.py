@@ -1,9 +1,6 @@
 """show: from a report, its rankings and the texts to a page that opens from disk."""
 
 import dataclasses
-from typing import Any
-
-from etils import epath
 
 from jax_tda.artifacts import ranking
 from jax_tda.artifacts.artifact import Reader, begin, open_artifact
@@ -43,13 +40,12 @@ def run(config: ShowConfig, output: str) -> Reader:
     """Writes the page artifact."""
     report = open_artifact(config.report, "report", name="report")
     corpus, queries = corpora.open_corpus(config.corpus), corpora.open_corpus(config.queries)
+    rankings, readers, foreign = ranking.read_all(config.rankings)
     inputs = {"report": report, "corpus": corpus.reader, "queries": queries.reader}
-    writer = begin(output, KIND, settings(config), inputs)
+    inputs |= {f"ranking_{name}": reader for name, reader in readers.items()}
+    writer = begin(output, KIND, settings(config) | {"foreign_rankings": foreign}, inputs)
     if isinstance(writer, Reader):
         return writer
-    rankings: dict[str, list[dict[str, Any]]] = {}
-    for path in sorted(epath.Path(config.rankings).glob("*.jsonl")):
-        rankings[path.name.removesuffix(".jsonl")] = ranking.read(str(path))[0]
     documents = {record["id"]: record["document"] for record in corpus.records}
     passages = {record["id"]: record["fields"] | {"text": record["text"]} for record in corpus.records}
     asked = [

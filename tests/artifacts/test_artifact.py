@@ -212,3 +212,16 @@ def test_lines_are_json_and_hold_no_nan(tmp_path):
     assert [json.loads(line) for line in lines[:-1]] == [{"text": "é\u2028\n"}, 2] and lines[-1] == b""
     with pytest.raises(ValueError, match="JSON"):
         writer.write_lines("rows.jsonl", [float("nan")])
+
+
+@pytest.mark.parametrize("place", [".", "../beside", "deeper/../made", ""])
+def test_a_place_may_be_given_relative_to_where_one_stands(tmp_path, monkeypatch, place):
+    """Law: `.` and `..` in an output are the shell's, and none of the store's business."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    reader = finished(place or ".", name="named" if place in ("", ".") else None)
+    array = begin(f"{place or '.'}/array", "thing", SETTINGS, {})
+    array.array("numbers", (2, 2), "float32", 2).write_shard(0, np.ones((2, 2), np.float32))
+    assert array.finish({}).array("numbers").read(0, 2).sum() == 4
+    again = open_artifact(place or ".", "thing", name="named" if place in ("", ".") else None)
+    assert again.manifest.digest == reader.manifest.digest

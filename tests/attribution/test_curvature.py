@@ -133,7 +133,7 @@ def test_damping_zero_needs_four_examples_per_dimension(damping, count):
 )
 def test_a_singular_block_is_refused_by_name(block, damping):
     """Law: no root of a matrix without one."""
-    with pytest.raises(InputError, match="curvature of block second is singular"):
+    with pytest.raises(InputError, match=r"curvature of block second is (singular|zero)"):
         curvature.inverse_root(diagonal(block, (1, 2)), damping, ("second", "third"))
 
 

@@ -72,6 +72,7 @@ def test_a_bad_record_is_refused_with_file_and_line_or_skipped_and_counted(tmp_p
     ("line", "reason"),
     [
         (b'{"id": "b", "text": "t", "x": NaN}', "broken JSON"),
+        (b'{"id": "b", "text": "t", "x": 1e400}', "broken JSON"),
         (b'{"id": "b", "text": "t", "x": ' + b"[" * 100_000, "broken JSON"),
         (b'{"id": "b", "text": "\\ud800"}', "invalid UTF-8"),
         (b'{"id": "b", "text": "t", "x": {"y": ["\\udfff"]}}', "invalid UTF-8"),

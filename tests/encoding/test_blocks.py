@@ -139,6 +139,13 @@ def test_groups_refuse_a_matrix_without_a_layer_or_a_kind(path):
     assert blocks.plan({path: (4, 4)}, {}, "matrices").blocks == (path,)
 
 
+def test_groups_refuse_a_stack_below_a_numbered_part():
+    """Law: experts of layer 3 are not layers 0 and 1; which axis is the layer is not guessed."""
+    path = "layers_3/mlp/experts/kernel"
+    with pytest.raises(InputError, match="has no place among the block groups"):
+        blocks.plan({path: (2, 4, 4)}, {path: Site((4, 4))}, "groups")
+
+
 def test_an_unknown_layout_and_a_model_without_matrices_are_refused():
     """Law: both before anything is computed."""
     with pytest.raises(InputError, match="unknown block layout"):

@@ -249,3 +249,19 @@ def test_a_state_without_second_moments_is_refused(state):
     """Law: SGD corrects nothing."""
     with pytest.raises(InputError, match="could not be read"):
         second_moments_from(state)
+
+
+def test_what_another_optimizer_keeps_under_nu_is_not_taken_for_adams():
+    """Law: AdaBelief's variance is refused by name; AMSGrad takes its largest; b2 is read where optax injected it."""
+    params = {"mlp": {"kernel": jnp.ones((3, 4))}}
+    gradient = {"mlp": {"kernel": jnp.arange(12.0).reshape(3, 4) + 1}}
+
+    def stepped(optimizer):
+        return optimizer.update(gradient, optimizer.init(params), params)[1]
+
+    with pytest.raises(InputError, match="not Adam's"):
+        second_moments_from(stepped(optax.adabelief(1e-3)))
+    squares = np.asarray(gradient["mlp"]["kernel"]) ** 2
+    # After one step every corrected second moment is the squared gradient, whatever b2 was.
+    for state in (stepped(optax.amsgrad(1e-3, b2=0.9)), stepped(optax.inject_hyperparams(optax.adam)(1e-3, b2=0.9))):
+        np.testing.assert_allclose(second_moments_from(state).full("mlp/kernel", (3, 4)), squares, rtol=1e-5)

@@ -10,6 +10,7 @@ from flax import nnx
 
 from jax_tda import Encoder, second_moments_from
 from jax_tda.core import trees
+from jax_tda.core.errors import InputError
 from jax_tda.encoding import sites
 from tests.encoding import naive
 from tests.encoding.test_encoder import TOLERANCE, examples
@@ -155,3 +156,62 @@ def test_nnx_equals_linen_equals_a_pure_loss_on_the_same_weights():
 
     for other in (twin, loss):
         assert naive.distance(Encoder(other, params, **options).encode(batch), expected) < TOLERANCE
+    nnx.update(twin, nnx.State(jax.tree.map(nnx.Param, params)))
+    own = Encoder(twin, nnx.state(twin, nnx.Param), **options)
+    assert naive.distance(own.encode(batch), expected) < TOLERANCE
+
+
+def test_a_pure_loss_gets_its_parameters_back_in_the_containers_it_was_given():
+    """Law: lists, and an outer `params`, reach the loss as they came; only the weights in them are perturbed."""
+    model = ByHand()
+    params = model.init(jax.random.key(0), jnp.zeros((1, 4), jnp.int32))
+    batch = examples(batch=2)
+    options = {"blocks": "matrices", "projected_size": 5, "exclude": EXCLUDE}
+
+    def outer(params, example):
+        return naive.loss(model, params["params"], example["tokens"], example["loss_weights"])
+
+    def listed(params, example):
+        table, mlp = params
+        tree = {"table": {"embedding": table}, "mlp": mlp}
+        return naive.loss(model, tree, example["tokens"], example["loss_weights"])
+
+    named = Encoder(outer, params, **options).encode(batch)
+    inner = params["params"]
+    in_list = Encoder(listed, [inner["table"]["embedding"], inner["mlp"]], **options)
+    assert in_list.plan.blocks == ("0", "1/kernel")
+    gradient = naive.gradient(model)(inner, batch["tokens"][0], batch["loss_weights"][0])
+    left, right = in_list.projections("0")
+    whole = np.asarray(left) @ np.asarray(gradient["table"]["embedding"]) @ np.asarray(right).T
+    np.testing.assert_allclose(in_list.encode(batch)["0"][0], whole, rtol=1e-4, atol=1e-5)
+    expected = naive.encode(Encoder(model, inner, **options), model, inner, batch)
+    assert naive.distance(named, expected) < TOLERANCE
+
+
+class Doubled(nn.Dense):
+    """A Dense that does something else with its kernel."""
+
+    def __call__(self, x):
+        return 2 * super().__call__(x)
+
+
+class Unusual(nn.Module):
+    """A subclass of a known module, and positions of one length alone."""
+
+    @nn.compact
+    def __call__(self, tokens):
+        x = nn.Embed(31, 8)(tokens) + self.param("positions", nn.initializers.normal(), (9, 8))[None]
+        return nn.Dense(31, name="out")(Doubled(8, name="double")(x))
+
+
+def test_a_subclass_is_not_taken_for_its_base_and_a_model_of_one_length_says_so():
+    """Law: what a subclass makes of its kernel is seen by the weight path; a trace that fails names its remedy."""
+    model = Unusual()
+    params = model.init(jax.random.key(0), jnp.zeros((1, 9), jnp.int32))["params"]
+    options = {"blocks": "matrices", "projected_size": 5, "exclude": (r"bias$", r"Embed", r"positions")}
+    with pytest.raises(InputError, match="example_length"):
+        Encoder(model, params, **options)
+    encoder = Encoder(model, params, example_length=9, **options)
+    assert {m.path: m.route for m in encoder.plan.matrices} == {"double/kernel": "weight", "out/kernel": "probe"}
+    batch = examples(batch=2)
+    assert naive.distance(encoder.encode(batch), naive.encode(encoder, model, params, batch)) < TOLERANCE

@@ -237,5 +237,6 @@ def test_tail_patch_in_the_report_is_the_step_of_the_checkpoints_own_optimizer(t
     assert mine["tail_patch"]["n"] == len(exact)
     assert mine["tail_patch"]["mean"] == (pytest.approx(np.mean(exact), rel=1e-3) if exact else None)
     settings = {"kind": kind, "rate": used, "queries": 3, "proponents": 2, "passages": len(passages), "seed": 1}
+    settings |= {"not_finite": 0}
     assert report["tail_patch"] | {"rate": used} == settings and report["tail_patch"]["rate"] == pytest.approx(used)
     assert abs(np.mean(list(values.values()))) > 1e-6
