@@ -16,7 +16,11 @@ from jax_tda.core.errors import InputError
 from jax_tda.encoding import blocks as layouts
 from jax_tda.encoding import nnx_models, probe, projection, sites
 from jax_tda.encoding.second_moments import SecondMoments, inverse_root, rank_one
-from jax_tda.models import likelihood
+from jax_tda.models import layers, likelihood
+
+# What ran fastest on two kinds of CPU (benchmarks/README.md).
+_TOKENS_IN_CACHE, _MOST_UNROLLED = 256, 16
+_FEWEST_POSITIONS = 8
 
 Loss = Callable[[Any, Mapping[str, jax.Array]], jax.Array]
 Encodings = dict[str, jax.Array]
@@ -43,8 +47,10 @@ class Encoder:
       reduction: `rank_one` divides by the rank-one form of V and never forms a weight gradient; `exact` divides
         element-wise by √V̂ + ε, at the cost of forming each layer's, except where V is rank one anyway.
       epsilon: floor of the rank-one factors of V, relative to each factor's mean.
-      examples_at_once: how many examples of a batch each device has in flight; 0 takes all. On a CPU fewer are faster,
-        since their activations stay in the cache; it changes no number.
+      examples_at_once: how many examples of a batch each device has in flight; 0 takes all. None takes the fastest:
+        on a CPU about 256 tokens, whose activations stay in the cache, elsewhere all. It changes no number.
+      unroll_layers: whether the layers of a scanned Decoder are compiled one by one, which takes longer to compile.
+        None does so on a CPU, where it runs faster, for up to 16 layers. It changes no number.
       example_length: tokens of the example that a linen model is traced with, for models that take one length alone.
       mesh: devices to share examples over; None uses the default device.
 
@@ -65,7 +71,8 @@ class Encoder:
         projection_kind: str = "gaussian",
         reduction: str = "rank_one",
         epsilon: float = 1e-10,
-        examples_at_once: int = 0,
+        examples_at_once: int | None = None,
+        unroll_layers: bool | None = None,
         example_length: int = 2,
         mesh: jax.sharding.Mesh | None = None,
     ):
@@ -81,17 +88,28 @@ class Encoder:
         self.plan = layouts.plan(shapes, self._visible(), blocks, exclude)
         self.projected_size, self.seed = projected_size, seed
         self._check_options()
+        self._cpu = (mesh.devices.flat[0].platform if mesh is not None else jax.default_backend()) == "cpu"
+        self._unrolled = self._unroll(unroll_layers)
         self.reduced: dict[str, float] = {}
         self.second_moments = _described(second_moments, reduction, epsilon)
         self.fingerprints: dict[str, str] = {}
-        self._sides = {matrix.path: self._side_factors(matrix, second_moments) for matrix in self.plan.matrices}
+        self._sides: dict[str, Any] = {
+            matrix.path: self._side_factors(matrix, second_moments) for matrix in self.plan.matrices
+        }
+        if self._unrolled:
+            self._sides = {
+                m.path: [jax.tree.map(lambda a, i=i: a[i], self._sides[m.path]) for i in range(m.layers)]
+                if m.layers
+                else self._sides[m.path]
+                for m in self.plan.matrices
+            }
         self._head = self._frozen_head()
-        batch = self._encode_batch
+        batch: Any = self._encode_batch
         if mesh is not None and mesh.devices.size > 1:
             # Each device takes its own examples one group after another; a loop over a sharded axis would gather them.
             whole, split = PartitionSpec(), PartitionSpec(meshes.DATA)
             batch = jax.shard_map(
-                batch, mesh=mesh, in_specs=(whole, whole, split, split), out_specs=split, check_vma=False
+                batch, mesh=mesh, in_specs=(whole, whole, split, split, split), out_specs=split, check_vma=False
             )
         self._encode = jax.jit(batch)
         if mesh is not None:
@@ -115,8 +133,10 @@ class Encoder:
             # Rows of weight 0 fill the last places, so that every device has the same number of examples.
             spare = -count % self._mesh.devices.size
             tokens, weights = (np.pad(a, ((0, spare), (0, 0))) for a in (tokens, weights))
-            tokens, weights = jax.device_put((tokens, weights), meshes.batch_sharding(self._mesh))
-        encoded = self._encode(self._leaves, self._sides, jnp.asarray(tokens), jnp.asarray(weights))
+        given = tokens, weights, _weighted_positions(weights)
+        if self._mesh is not None:
+            given = jax.device_put(given, meshes.batch_sharding(self._mesh))
+        encoded = self._encode(self._leaves, self._sides, *given)
         return {block: value[:count] for block, value in encoded.items()}
 
     def projections(self, parameter_path: str) -> tuple[jax.Array, jax.Array]:
@@ -178,40 +198,63 @@ class Encoder:
             return {path: site for path, site in found.items() if not site.table}
         return found
 
-    def _encode_batch(self, leaves: Any, sides: Any, tokens: jax.Array, weights: jax.Array) -> Encodings:
-        def one(example: tuple[jax.Array, jax.Array]) -> Encodings:
+    def _unroll(self, wanted: bool | None) -> bool:
+        """Whether layers are compiled one by one; if so, parameters are held layer by layer from now on."""
+        show = getattr(self._model, "unrolled", None)
+        deepest = max(matrix.layers for matrix in self.plan.matrices)
+        if wanted and (show is None or not deepest):
+            raise InputError(
+                f"the layers of {type(self._model).__name__} cannot be unrolled",
+                got="a model without a method `unrolled`" if show is None else "layers that are separate already",
+                expected="a Decoder with scanned layers",
+                remedy="leave unroll_layers out",
+            )
+        if not (wanted or (wanted is None and self._cpu and show is not None and 0 < deepest <= _MOST_UNROLLED)):
+            return False
+        assert show is not None
+        self._model = show()
+        self._leaves = trees.flatten(layers.unstack_layers(trees.unflatten(self._leaves)))
+        return True
+
+    def _encode_batch(self, leaves: Any, sides: Any, *examples: jax.Array) -> Encodings:
+        def one(example: tuple[jax.Array, ...]) -> Encodings:
             return self._encode_one(leaves, sides, *example)
 
-        if not self._at_once or self._at_once >= tokens.shape[0]:
-            return jax.vmap(one)((tokens, weights))
-        return jax.lax.map(one, (tokens, weights), batch_size=self._at_once if self._at_once > 1 else None)
+        count, length = examples[0].shape
+        at_once = self._at_once
+        if at_once is None:
+            most = max(1, _TOKENS_IN_CACHE // length) if self._cpu else count
+            # A divisor, so that no remainder is compiled for itself.
+            at_once = max(n for n in range(1, min(most, count) + 1) if count % n == 0)
+        if not at_once or at_once >= count:
+            return jax.vmap(one)(examples)
+        return jax.lax.map(one, examples, batch_size=at_once if at_once > 1 else None)
 
-    def _encode_one(self, leaves: Any, sides: Any, tokens: jax.Array, weights: jax.Array) -> Encodings:
+    def _encode_one(self, leaves: Any, sides: Any, *example: jax.Array) -> Encodings:
         zero = jnp.zeros((self.projected_size, self.projected_size), jnp.float32)
-        return jax.grad(lambda probes: self._example_loss(probes, leaves, sides, tokens, weights))(
+        return jax.grad(lambda probes: self._example_loss(self._held(probes, leaves, sides), *example))(
             {block: zero for block in self.plan.blocks}
         )
 
-    def _example_loss(self, probes: Any, leaves: Any, sides: Any, tokens: jax.Array, weights: jax.Array) -> jax.Array:
+    def _held(self, probes: Any, leaves: Any, sides: Any) -> dict[str, jax.Array]:
+        """The parameters, with a zero probe beside, or in, each that is encoded."""
         held = dict(leaves)
         for matrix in self.plan.matrices:
-            left, right, root = sides[matrix.path]
             # Matrices of one block share its probe, and autodiff sums what reaches it.
-            own = jnp.stack([probes[b] for b in matrix.blocks]) if matrix.layers else probes[matrix.blocks[0]]
-            if matrix.route == "weight":
-                held[matrix.path] = probe.perturb(leaves[matrix.path], own, left, right, root)
+            own = [probes[block] for block in matrix.blocks]
+            if not matrix.layers:
+                held |= probe.placed(matrix.route, matrix.path, leaves, own[0], sides[matrix.path])
+            elif self._unrolled:
+                for layer, side in enumerate(sides[matrix.path]):
+                    path = layers.unstacked_path(matrix.path, layer)
+                    held |= probe.placed(matrix.route, path, leaves, own[layer], side)
             else:
-                parent = matrix.path.rpartition("/")[0]
-                held |= {
-                    f"{parent}/{name}": leaf
-                    for name, leaf in (
-                        (probe.PROBE, own),
-                        (probe.LEFT, left),
-                        (probe.RIGHT, right),
-                        (probe.INVERSE_ROOT, root),
-                    )
-                    if leaf is not None
-                }
+                held |= probe.placed(matrix.route, matrix.path, leaves, jnp.stack(own), sides[matrix.path])
+        return held
+
+    def _example_loss(
+        self, held: dict[str, jax.Array], tokens: jax.Array, weights: jax.Array, weighted: jax.Array
+    ) -> jax.Array:
         if self._loss is not None:
             given = jax.tree.unflatten(self._structure, [held[name] for name in self._names])
             return self._loss(given, {"tokens": tokens, "loss_weights": weights})
@@ -221,8 +264,10 @@ class Encoder:
             logits = sites.apply(self._model, params, tokens[None])[0]
             return likelihood.loss(logits.astype(jnp.float32), tokens, weights)
         hidden = sites.apply(self._model, params, tokens[None], method="hidden")[0]
-        head = leaves[self._head]
-        return likelihood.head_loss(hidden, head.T if self._head.endswith("kernel") else head, tokens, weights)
+        head = held[self._head].T if self._head.endswith("kernel") else held[self._head]
+        if weighted.shape[0] >= tokens.shape[0] - 1:
+            return likelihood.head_loss(hidden[:-1], head, tokens[1:], weights[1:])
+        return likelihood.head_loss(hidden[weighted - 1], head, tokens[weighted], weights[weighted])
 
     def _frozen_head(self) -> str | None:
         """The path of the output head, when the model shows it and it is not encoded: its loss is then fused."""
@@ -246,6 +291,19 @@ class Encoder:
                 expected=f"{' or '.join(projection.KINDS)}; identity needs p ≥ {largest}",
                 remedy="use gaussian, or raise projected_size",
             )
+
+
+def _weighted_positions(weights: np.ndarray) -> np.ndarray:
+    """int32 [B, K]: of each example the positions with a weight, which are all that the head need look at.
+
+    K is a power of two, so that few programs are compiled, at most T − 1; positions without a weight fill what is left.
+    """
+    counted = weights[:, 1:] != 0
+    most = int(counted.sum(axis=1).max(initial=1))
+    size = min(max(_FEWEST_POSITIONS, 1 << (most - 1).bit_length()), weights.shape[1])
+    # A stable sort of "has no weight" puts weighted positions first, in order.
+    order = np.argsort(~counted, axis=1, kind="stable")
+    return (order[:, :size] + 1).astype(np.int32)
 
 
 def _pure(model_or_loss: Any) -> Loss:

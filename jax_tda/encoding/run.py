@@ -19,7 +19,6 @@ from jax_tda.encoding.blocks import DEFAULT_EXCLUDE
 from jax_tda.encoding.encoder import Encoder
 from jax_tda.encoding.second_moments import SecondMoments, of_checkpoint
 from jax_tda.models import checkpoint_artifact
-from jax_tda.models.decoder import Decoder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,8 +37,8 @@ class EncodeConfig:
       loss: `target` counts each example's own span (all of a passage, the target of a query), `all` every token.
       buckets: how many padded lengths; each costs a compilation.
       tokens_per_batch: padded tokens encoded at once.
-      examples_at_once: how many examples of a batch each device has in flight; 0 takes all. Few are faster on a CPU.
-      scan_unroll: how many layers the compiler sees at once; more compiles longer and often runs faster on a CPU.
+      examples_at_once: how many examples of a batch each device has in flight; 0 takes all, None what ran fastest.
+      unroll_layers: whether layers are compiled one by one; None what ran fastest.
       shard_rows: examples per shard, the unit of writing and of resumption.
     """
 
@@ -54,8 +53,8 @@ class EncodeConfig:
     loss: str = "target"
     buckets: int = 3
     tokens_per_batch: int = 1024
-    examples_at_once: int = 0
-    scan_unroll: int = 1
+    examples_at_once: int | None = None
+    unroll_layers: bool | None = None
     shard_rows: int = 1024
 
 
@@ -109,9 +108,8 @@ def _encoder(config: EncodeConfig) -> Encoder:
         params, moments = of_checkpoint(checkpoint)
     else:
         params = checkpoint.params()
-    model = Decoder(dataclasses.replace(checkpoint.model.config, scan_unroll=config.scan_unroll))
     return Encoder(
-        model,
+        checkpoint.model,
         params,
         moments,
         config.blocks,
@@ -121,6 +119,7 @@ def _encoder(config: EncodeConfig) -> Encoder:
         reduction="exact" if config.second_moments == "exact" else "rank_one",
         epsilon=config.epsilon,
         examples_at_once=config.examples_at_once,
+        unroll_layers=config.unroll_layers,
         mesh=meshes.make_mesh(),
     )
 
