@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM
 
 BERGSON = {"bergson_none": "none", "bergson_adafactor": "adafactor", "bergson_adamw": "adamw"}
@@ -32,7 +32,7 @@ ATTENTION = ("sdpa", "eager")
 
 
 class Peers:
-    """One model per attention and use, and a function per key."""
+    """A function per key, and a model per attention and use."""
 
     def __init__(self, folder, o):
         self.folder, self.o = folder, o
@@ -41,10 +41,10 @@ class Peers:
         self.sizes = sorted({size for size in (1, 4, 16) if size < o["batch"]} | {o["batch"]})
         self.models, self.steps, self.best = {}, {}, {}
 
-    def model(self, attention, trained=False):
-        """The decoder; frozen but for the embedding, with its own head, or whole and tied."""
-        if (attention, trained) not in self.models:
-            o = self.o
+    def model(self, attention, use="frozen"):
+        """The decoder: `frozen` but for the embedding, with its own head; `hooked` likewise; or `trained` and tied."""
+        if (attention, use) not in self.models:
+            o, trained = self.o, use == "trained"
             config = LlamaConfig(
                 vocab_size=o["vocabulary"], hidden_size=o["width"], intermediate_size=o["mlp_width"],
                 num_hidden_layers=o["layers"], num_attention_heads=o["heads"], num_key_value_heads=o["kv_heads"],
@@ -62,8 +62,8 @@ class Peers:
             if not trained:
                 model.requires_grad_(False)
                 model.get_input_embeddings().requires_grad_(True)
-            self.models[attention, trained] = model
-        return self.models[attention, trained]
+            self.models[attention, use] = model
+        return self.models[attention, use]
 
     def parts(self, size):
         return [list(range(i, min(i + size, len(self.tokens)))) for i in range(0, len(self.tokens), size)]
@@ -75,19 +75,21 @@ class Peers:
             for rows in self.parts(size):
                 x = self.tokens[rows]
                 logits = model(x).logits[:, :-1]
-                losses = F.cross_entropy(logits.reshape(-1, logits.shape[-1]), x[:, 1:].flatten(), reduction="none")
+                losses = functional.cross_entropy(
+                    logits.reshape(-1, logits.shape[-1]), x[:, 1:].flatten(), reduction="none"
+                )
                 found.append(losses.reshape(len(rows), -1).sum(1))
         return torch.cat(found)
 
     def train_step(self, attention, size):
         """One AdamW step on the whole batch, in parts of so many examples."""
-        model = self.model(attention, trained=True)
+        model = self.model(attention, "trained")
         optimizer = self.steps.setdefault(attention, torch.optim.AdamW(model.parameters(), lr=1e-5))
         optimizer.zero_grad()
         for rows in self.parts(size):
             x = self.tokens[rows]
             logits = model(x).logits[:, :-1]
-            loss = F.cross_entropy(logits.reshape(-1, logits.shape[-1]), x[:, 1:].flatten(), reduction="sum")
+            loss = functional.cross_entropy(logits.reshape(-1, logits.shape[-1]), x[:, 1:].flatten(), reduction="sum")
             (loss / self.tokens[:, 1:].numel()).backward()
         optimizer.step()
 
@@ -137,7 +139,8 @@ class Peers:
         """Projected per-example gradients by dattri-llm's hooks on the frozen model, without second moments."""
         from dattri_llm import CaptureCallback, HookManager, HookManagerConfig
 
-        model = self.model(attention)
+        # Its hooks stay registered, so bergson's model must be another.
+        model = self.model(attention, "hooked")
         if ("dattri", attention) not in self.steps:
             projection = {"style": "logra", "proj_dim": self.o["projected_size"], "proj_max_batch_size": 8}
             config = HookManagerConfig(
@@ -149,16 +152,16 @@ class Peers:
             capture = CaptureCallback()
             self.steps["dattri", attention] = HookManager(model, config=config, callbacks=[capture]), capture
         manager, capture = self.steps["dattri", attention]
-        manager.register()
         found = []
         with manager.collect():
             for rows in self.parts(size):
                 x = self.tokens[rows]
                 logits = model(x).logits[:, :-1]
-                F.cross_entropy(logits.reshape(-1, logits.shape[-1]), x[:, 1:].flatten(), reduction="sum").backward()
+                functional.cross_entropy(
+                    logits.reshape(-1, logits.shape[-1]), x[:, 1:].flatten(), reduction="sum"
+                ).backward()
                 model.zero_grad()
                 found.append(capture.record)
-        manager.remove()
         return found
 
     def function(self, key):
