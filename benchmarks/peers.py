@@ -166,7 +166,10 @@ class Peer:
 
     def ask(self, command, key=""):
         self.process.stdin.write(json.dumps({"command": command, "key": key}) + "\n")
-        return self._answer()
+        answer = self._answer()
+        if "failed" in answer and command != "tune":
+            raise SystemExit(f"The peer failed at {command} {key}: {answer['failed']}")
+        return answer
 
     def close(self):
         self.process.stdin.close()
@@ -265,8 +268,13 @@ def main():
         programs, variant = {}, {}
         for key in own:
             programs[key], variant[key] = tuned(made, key, o)
-        for key in others:
-            variant[key] = peer.ask("tune", key)["variant"]
+        for key in tuple(others):
+            answer = peer.ask("tune", key)
+            if "failed" in answer:
+                peer.about["missing"][key] = answer["failed"]
+                others.remove(key)
+            else:
+                variant[key] = answer["variant"]
         measured = {key: [] for key in own + others}
         for number in range(o.rounds):
             # Ours and theirs in turn, each round from the other end, so that none always follows the same one.

@@ -232,7 +232,11 @@ def main():
         if asked["command"] == "loss":
             answer = {"losses": {attention: peers.losses(attention, 1).tolist() for attention in ATTENTION}}
         else:
-            answer = {"tune": peers.tune, "run": peers.timed, "encode": peers.encode}[asked["command"]](asked["key"])
+            command = {"tune": peers.tune, "run": peers.timed, "encode": peers.encode}[asked["command"]]
+            try:
+                answer = command(asked["key"])
+            except Exception as problem:  # Whatever breaks in a library is told, and the others are still measured.
+                answer = {"failed": f"{type(problem).__name__}: {problem}"}
         print(json.dumps(answer), file=answers)
 
 
