@@ -44,7 +44,7 @@ def parsed():
     return parser.parse_args()
 
 
-def naive(made, model, o):
+def naive(made, o):
     """Whole gradients of every example, divided by √V + ε and projected afterwards."""
     import jax
     import jax.numpy as jnp
@@ -53,7 +53,7 @@ def naive(made, model, o):
     from jax_tda.models import likelihood
 
     moments = made.moments("adamw")
-    reference = peers.encoder(made, "encode_none", model, 0, o.blocks, o.projected_size)
+    reference = peers.encoder(made, "encode_none", "scanned", 0, o.blocks, o.projected_size)
     sides = {m.path: reference.projections(m.path) for m in reference.plan.matrices}
     leaves = trees.flatten(made.params)
     roots = {
@@ -62,7 +62,7 @@ def naive(made, model, o):
 
     def one(params, example):
         def loss(params):
-            logits = model.apply({"params": params}, example["tokens"])
+            logits = made.scanned.apply({"params": params}, example["tokens"])
             return likelihood.loss(logits, example["tokens"], example["loss_weights"])
 
         gradient = trees.flatten(jax.grad(loss)(params))
@@ -82,13 +82,12 @@ def pass_over(o, key, at_once):
     if key == "train_step":
         train, state = made.trained("adamw")
     made.batch = subject.build(o).batch
-    model = getattr(made, o.layers_as)
     if key == "train_step":
         return lambda: jax.block_until_ready(train(state, made.batch))
     if key == "naive":
-        function = naive(made, model, o)
+        function = naive(made, o)
         return lambda: jax.block_until_ready(function(made.params, made.batch))
-    return peers.program(made, key, model, at_once, o)
+    return peers.program(made, key, o.layers_as, at_once, o)
 
 
 def status(name):

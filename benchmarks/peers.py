@@ -63,29 +63,33 @@ def parsed():
 
 
 def variants(made):
-    """The ways that are tried, the fastest of which is measured: (name, model, examples at once)."""
-    return [("unrolled/single", made.unrolled, 1), ("unrolled/batched", made.unrolled, 0)]
+    """The ways that are tried, the fastest of which is measured: (name, layers, examples at once)."""
+    del made
+    return [("unrolled/single", "unrolled", 1), ("unrolled/batched", "unrolled", 0)]
 
 
-def encoder(made, key, model, at_once, blocks, projected_size):
+def encoder(made, key, layers, at_once, blocks, projected_size):
     from jax_tda import Encoder
 
     optimizer, reduction = OURS[key]
     moments = made.moments(optimizer) if optimizer else None
     return Encoder(
-        model, made.params, moments, blocks, projected_size, reduction=reduction, examples_at_once=at_once
+        made.scanned, made.params, moments, blocks, projected_size,
+        reduction=reduction, examples_at_once=at_once, unroll_layers=layers == "unrolled",
     )  # fmt: skip
 
 
-def program(made, key, model, at_once, o):
+def program(made, key, layers, at_once, o):
     """A function without arguments that finishes one pass over the batch."""
     import jax
 
     from jax_tda.models import likelihood
 
     if key in OURS:
-        encode = encoder(made, key, model, at_once, o.blocks, o.projected_size).encode
+        encode = encoder(made, key, layers, at_once, o.blocks, o.projected_size).encode
         return lambda: jax.block_until_ready(encode(made.batch))
+
+    model, own = made.models[layers]
 
     def loss(params, example):
         logits = model.apply({"params": params}, example["tokens"])
@@ -96,7 +100,7 @@ def program(made, key, model, at_once, o):
         return jax.lax.map(one, batch) if at_once == 1 else jax.vmap(one)(batch)
 
     lifted = jax.jit(losses)
-    return lambda: jax.block_until_ready(lifted(made.params, made.batch))
+    return lambda: jax.block_until_ready(lifted(own, made.batch))
 
 
 def timed(function):
@@ -108,8 +112,8 @@ def timed(function):
 def tuned(made, key, o):
     """The fastest variant of a key, and its name: one pass to compile, the better of two."""
     tried = {}
-    for name, model, at_once in variants(made):
-        function = program(made, key, model, at_once, o)
+    for name, layers, at_once in variants(made):
+        function = program(made, key, layers, at_once, o)
         function()
         tried[name] = min(timed(function)["seconds"] for _ in range(2)), function
     best = min(tried, key=lambda name: tried[name][0])
@@ -126,7 +130,7 @@ def handed_over(made, o):
     given = {"tokens": made.batch["tokens"]}
     given["w/model.embed_tokens.weight"] = leaves["embedding/embedding"]
     given["w/model.norm.weight"] = leaves["final_norm/scale"]
-    reference = encoder(made, "encode_none", made.scanned, 0, "matrices", o.projected_size)
+    reference = encoder(made, "encode_none", "scanned", 0, "matrices", o.projected_size)
     for layer in range(o.layers):
         for own, theirs in {"attention_norm": "input_layernorm", "mlp_norm": "post_attention_layernorm"}.items():
             given[f"w/model.layers.{layer}.{theirs}.weight"] = leaves[f"layers/{own}/scale"][layer]
@@ -195,7 +199,7 @@ def compared(made, peer, o):
     for key in keys:
         peer.ask("encode", key)
         theirs = np.load(peer.folder / "encodings.npz")
-        encoded = encoder(made, CHECKED[key], made.scanned, 1, "matrices", o.projected_size).encode(made.batch)
+        encoded = encoder(made, CHECKED[key], "scanned", 1, "matrices", o.projected_size).encode(made.batch)
         distances = []
         for layer in range(o.layers):
             for own, name in NAMES.items():

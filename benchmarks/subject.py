@@ -34,29 +34,38 @@ def cpu_model():
 
 @dataclasses.dataclass
 class Subject:
-    """The model with its layers scanned and unrolled, parameters, and a batch in which every token counts."""
+    """The model with its parameters, once with layers scanned and once unrolled, and a batch whose tokens all count."""
 
-    scanned: object
-    unrolled: object
-    params: dict
+    models: dict
     batch: dict
     optimizers: dict = dataclasses.field(default_factory=dict)
 
-    def trained(self, optimizer):
-        """The optimizer's jitted step, and its state after two steps; `params` stay as they are."""
+    @property
+    def scanned(self):
+        """The model as it is stored."""
+        return self.models["scanned"][0]
+
+    @property
+    def params(self):
+        """Its parameters."""
+        return self.models["scanned"][1]
+
+    def trained(self, optimizer, layers="scanned"):
+        """The optimizer's jitted step, and its state after two steps; parameters stay as they are."""
         import jax
         import jax.numpy as jnp
 
         from jax_tda.training import optimizers, step
 
-        if optimizer not in self.optimizers:
+        if (optimizer, layers) not in self.optimizers:
             made = optimizers.make(optimizers.OptimizerConfig(name=optimizer), 1000)
-            train = jax.jit(functools.partial(step.train_step, self.scanned, made))
-            state = step.TrainState(jnp.int32(0), self.params, made.init(self.params))
+            model, params = self.models[layers]
+            train = jax.jit(functools.partial(step.train_step, model, made))
+            state = step.TrainState(jnp.int32(0), params, made.init(params))
             for _ in range(2):
                 state, _ = train(state, self.batch)
-            self.optimizers[optimizer] = train, state
-        return self.optimizers[optimizer]
+            self.optimizers[optimizer, layers] = train, state
+        return self.optimizers[optimizer, layers]
 
     def moments(self, optimizer):
         """Second moments of `adamw` or `adafactor` after two steps on the batch."""
@@ -71,13 +80,15 @@ def build(o):
     import jax.numpy as jnp
     import numpy as np
 
+    from jax_tda.models import layers
     from jax_tda.models.decoder import Decoder, DecoderConfig
 
     config = DecoderConfig(
         vocabulary_size=o.vocabulary, layers=o.layers, width=o.width, heads=o.heads, kv_heads=o.kv_heads,
         mlp_width=o.mlp_width, tied=True,
     )  # fmt: skip
-    scanned, unrolled = Decoder(config), Decoder(dataclasses.replace(config, scan_unroll=o.layers))
+    scanned = Decoder(config)
     params = jax.jit(lambda: scanned.init(jax.random.key(0), jnp.zeros((1, 2), jnp.int32))["params"])()
+    models = {"scanned": (scanned, params), "unrolled": (scanned.unrolled(), layers.unstack_layers(params))}
     tokens = np.random.default_rng(0).integers(1, o.vocabulary, (o.batch, o.context)).astype(np.int32)
-    return Subject(scanned, unrolled, params, {"tokens": tokens, "loss_weights": np.ones(tokens.shape, np.float32)})
+    return Subject(models, {"tokens": tokens, "loss_weights": np.ones(tokens.shape, np.float32)})

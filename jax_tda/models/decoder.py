@@ -59,11 +59,9 @@ def attend(
     """
     c, positions = config, jnp.arange(query.shape[-3])
     query = query * (c.attention_scale or c.size_of_head**-0.5)
-    grouped = query.reshape(*query.shape[:-2], c.kv_heads, c.heads // c.kv_heads, c.size_of_head)
     if not c.window and not c.attention_softcap:
-        heads_first = jnp.moveaxis(grouped, -4, -2), jnp.swapaxes(key, -3, -2), jnp.swapaxes(value, -3, -2)
-        mixed = jnp.moveaxis(causal_attention(*heads_first), -2, -4)
-        return mixed.reshape(*query.shape[:-2], c.heads * c.size_of_head)
+        return causal_attention(query, key, value).reshape(*query.shape[:-2], c.heads * c.size_of_head)
+    grouped = query.reshape(*query.shape[:-2], c.kv_heads, c.heads // c.kv_heads, c.size_of_head)
     scores = jnp.einsum("...tkgs,...uks->...kgtu", grouped, key, preferred_element_type=jnp.float32)
     scores = softcap(scores, c.attention_softcap)
     visible = positions[:, None] >= positions[None, :]
