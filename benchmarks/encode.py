@@ -11,8 +11,9 @@ the limit that FLOPs set: rate / (forward × FLOPs of forward / FLOPs that the m
     encode_none      no second moments; encode_rank_one: Adam reduced; encode_exact: Adam element-wise
     naive            vmapped whole gradients, divided and projected afterwards
 
-Each key is the fastest of its variants: layers scanned or unrolled, examples batched or one at a time, and for the
-forward pass three ways to the loss. Two rounds over all of them (`variants`) choose it, the others measure it.
+Each key is the fastest of its variants: layers scanned or unrolled, examples batched or one at a time, with several
+threads also divided over one CPU device per thread, and for the forward pass three ways to the loss. Two rounds over
+all of them (`variants`) choose it, the others measure it.
 """
 
 import argparse
@@ -81,13 +82,16 @@ def programs_of(o):
     import flax.linen as nn
     import jax
     import jax.numpy as jnp
+    from jax.sharding import PartitionSpec
 
     from jax_tda import Encoder
+    from jax_tda.core import mesh as meshes
     from jax_tda.core import trees
     from jax_tda.models import likelihood
 
     made = subject.build(o)
     moments, batch = made.moments(o.optimizer), jax.tree.map(jnp.asarray, made.batch)
+    several = meshes.make_mesh() if len(jax.devices()) > 1 else None
 
     def plain(model, params, tokens, weights):
         return likelihood.loss(model.apply({"params": params}, tokens), tokens, weights)
@@ -104,14 +108,17 @@ def programs_of(o):
         chosen = jnp.take_along_axis(logits, tokens[1:, None], axis=-1)[:, 0]
         return jnp.sum(weights[1:] * (jax.nn.logsumexp(logits, axis=-1) - chosen))
 
-    def lifted(function, at_once):
+    def lifted(function, at_once, mesh=None):
         def run(params, batch):
             def one(example):
                 return function(params, example["tokens"], example["loss_weights"])
 
             return jax.vmap(one)(batch) if at_once == 0 else jax.lax.map(one, batch)
 
-        return jax.jit(run)
+        if mesh is None:
+            return jax.jit(run)
+        whole, split = PartitionSpec(), PartitionSpec(meshes.DATA)
+        return jax.jit(jax.shard_map(run, mesh=mesh, in_specs=(whole, split), out_specs=split, check_vma=False))
 
     def frozen(model, params, tokens, weights):
         # A zero added to the embeddings receives the gradient of the lowest activation.
@@ -137,6 +144,12 @@ def programs_of(o):
                 programs[f"forward/{name}/{way}/{loss_name}"] = timed(
                     lifted(functools.partial(loss, model), at_once), own, batch
                 )
+                if several is not None and at_once:
+                    shared = jax.device_put(own, meshes.replicated(several))
+                    split = jax.device_put(batch, meshes.batch_sharding(several))
+                    programs[f"forward/{name}/{way}/{loss_name}/devices"] = timed(
+                        lifted(functools.partial(loss, model), at_once, several), shared, split
+                    )
             programs[f"frozen/{name}/{way}"] = timed(lifted(functools.partial(frozen, model), at_once), own, batch)
         train, state = made.trained(o.optimizer, name)
         programs[f"train_step/{name}"] = timed(train, state, batch)
@@ -147,11 +160,14 @@ def programs_of(o):
     }.items():
         for name in made.models:
             for way, at_once in ways.items():
-                encoder = Encoder(
-                    made.scanned, made.params, seconds, "groups", o.projected_size,
-                    reduction=reduction, examples_at_once=at_once, unroll_layers=name == "unrolled",
-                )  # fmt: skip
-                programs[f"{key}/{name}/{way}"] = timed(encoder.encode, batch)
+                for place, mesh in {"": None, "/devices": several}.items():
+                    if place and (mesh is None or not at_once):
+                        continue
+                    encoder = Encoder(
+                        made.scanned, made.params, seconds, "groups", o.projected_size, mesh=mesh,
+                        reduction=reduction, examples_at_once=at_once, unroll_layers=name == "unrolled",
+                    )  # fmt: skip
+                    programs[f"{key}/{name}/{way}{place}"] = timed(encoder.encode, batch)
     reference = Encoder(made.scanned, made.params, None, "groups", o.projected_size)
     sides = {m.path: reference.projections(m.path) for m in reference.plan.matrices}
     leaves = trees.flatten(made.params)

@@ -4,6 +4,8 @@ import dataclasses
 import functools
 import os
 
+from jax_tda.core import mesh as meshes
+
 
 def add_options(parser, **defaults):
     """The shape of the model and of the batch, as every encoding benchmark names them."""
@@ -21,6 +23,7 @@ def pin(threads):
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(threads)
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    meshes.one_cpu_device_per_core()
 
 
 def cpu_model():
