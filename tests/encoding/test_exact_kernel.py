@@ -1,5 +1,10 @@
 """Laws of the TPU kernel, run by Pallas' interpreters: the exact gradient of a probe, whatever the shapes."""
 
+import json
+import pathlib
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -85,3 +90,21 @@ def test_examples_put_in_front_of_the_grid_are_as_one_at_a_time():
             for layer in range(layers)
         )
         assert distance(got[example], expected) < 1e-5
+
+
+@pytest.mark.nightly
+def test_an_encoder_compiled_for_a_tpu_stores_no_gradient_of_a_weight():
+    """Law: the program for a v5e holds the kernel, and less memory than the gradients that XLA's products would store.
+
+    Needs libtpu, the extra `tpu_compile`, which `make nightly` installs; no TPU. A fresh process, because libtpu reads
+    its environment once.
+    """
+    sizes = ("--layers=2", "--width=256", "--mlp_width=1024", "--batch=256", "--context=16", "--projected_size=16")
+    program = pathlib.Path(__file__).parents[2] / "benchmarks" / "exact_kernel.py"
+    ran = subprocess.run([sys.executable, str(program), *sizes], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, f"is the extra tpu_compile installed?\n{ran.stderr[-2000:]}"
+    found = json.loads(ran.stdout.splitlines()[-1])
+    gradients = found["bytes_of_gradients"]
+    # Query, key, value, output, gate, up and down, the scan's body being compiled once.
+    assert found["kernel"]["kernel_calls"] == 7 and found["xla"]["kernel_calls"] == 0
+    assert found["xla"]["temporaries"] > gradients > 2 * found["kernel"]["temporaries"]
