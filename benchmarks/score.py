@@ -10,8 +10,8 @@ Prints one JSON line: for each key the median seconds, their spread over the rou
     numpy                        np.matmul and np.argpartition for both ends, of that very matrix
 
 Cold means that every file of the store was flushed (fsync) and then dropped from the page cache (posix_fadvise,
-DONTNEED) just before; a cache below the operating system is not reached. The store is written into a temporary directory
-and deleted. OPENBLAS_CORETYPE and OPENBLAS_L2_SIZE are taken out of the environment, so that numpy's library chooses
+DONTNEED) just before; a cache below the operating system is not reached. The store is made in a temporary directory and
+deleted. OPENBLAS_CORETYPE and OPENBLAS_L2_SIZE are taken out of the environment, so that numpy's library chooses
 its own kernels; its threads are as many as the cores that this process may use.
 """
 

@@ -7,7 +7,7 @@ direction, and one that is not finite is stored as NaN; both are left out of R a
 import functools
 import itertools
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -53,8 +53,12 @@ class EncodingStore:
         """float32 [n, blocks, p²] of the rows at the given positions."""
         return self._usable(self._encodings.read_rows(rows), self.status[rows])
 
-    def shards(self, ahead: int = 2) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    def shards(self, skip: Collection[int] = (), ahead: int = 2) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Every shard once, in order; while the caller works on one, the next `ahead` are being read.
+
+        Args:
+          skip: first rows of shards that are left out.
+          ahead: shards.
 
         Yields:
           (start, rows float32 [n, blocks, p²], usable bool [n]). Rows are as stored, without a copy: what stands in a
@@ -67,7 +71,7 @@ class EncodingStore:
             return start, rows, status[start:stop] == OK
 
         status = self.status
-        starts = iter(range(0, self.count, self.shard_rows))
+        starts = (start for start in range(0, self.count, self.shard_rows) if start not in skip)
         with ThreadPoolExecutor(ahead) as pool:
             reading = deque(pool.submit(read, start) for start in itertools.islice(starts, ahead))
             while reading:

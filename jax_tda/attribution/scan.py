@@ -1,6 +1,6 @@
 """One pass over stored encodings: shards are read ahead, lent to the device without a copy, and scored."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import NamedTuple
 
 import jax
@@ -42,11 +42,12 @@ def shard_of(start: int, rows_NBK: np.ndarray, usable_N: np.ndarray, size: int) 
     return Shard(start, count, jax.device_put(rows_NBK), jax.device_put(unranked))
 
 
-def shards(store: EncodingStore, label: str) -> Iterator[Shard]:
-    """Every shard of a store once, in corpus order, under a progress line."""
-    progress = Progress(label, store.count, "examples")
+def shards(store: EncodingStore, label: str, skip: Collection[int] = ()) -> Iterator[Shard]:
+    """Every shard of a store once, in corpus order, under a progress line; those that start at `skip` are not read."""
     size = min(store.shard_rows, store.count)
-    for start, rows, usable in store.shards():
+    done = sum(min(size, store.count - start) for start in skip)
+    progress = Progress(label, store.count, "examples", done=done)
+    for start, rows, usable in store.shards(skip):
         yield shard_of(start, rows, usable, size)
         progress.advance(len(rows))
 
