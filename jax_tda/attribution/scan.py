@@ -81,8 +81,8 @@ def norms_under(inverse_root_BKK: np.ndarray) -> Norms:
 
 def score(shard: Shard, sides: Sequence[jax.Array], norms_N: jax.Array) -> list[jax.Array]:
     """[Q, N] scores of a shard for each part of the queries, NaN where a passage is not ranked."""
-    flat, sizes = shard.rows.reshape(shard.rows.shape[0], -1), norms_N + shard.unranked
-    return [similarity.scores(side, flat, sizes) for side in sides]
+    sizes = norms_N + shard.unranked
+    return [similarity.scores(side, shard.rows, sizes) for side in sides]
 
 
 class Pace:
