@@ -5,6 +5,10 @@ direction, and one that is not finite is stored as NaN; both are left out of R a
 """
 
 import functools
+import itertools
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -49,6 +53,32 @@ class EncodingStore:
         """float32 [n, blocks, p²] of the rows at the given positions."""
         return self._usable(self._encodings.read_rows(rows), self.status[rows])
 
+    def shards(self, skip: Collection[int] = (), ahead: int = 2) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Every shard once, in order; while the caller works on one, the next `ahead` are being read.
+
+        Args:
+          skip: first rows of shards that are left out.
+          ahead: shards.
+
+        Yields:
+          (start, rows float32 [n, blocks, p²], usable bool [n]). Rows are as stored, without a copy: what stands in a
+          row that may not be used is not said.
+        """
+
+        def read(start: int) -> tuple[int, np.ndarray, np.ndarray]:
+            stop = min(start + self.shard_rows, self.count)
+            rows = self._encodings.read(start, stop).reshape(stop - start, len(self.blocks), self.block_dimension)
+            return start, rows, status[start:stop] == OK
+
+        status = self.status
+        starts = (start for start in range(0, self.count, self.shard_rows) if start not in skip)
+        with ThreadPoolExecutor(ahead) as pool:
+            reading = deque(pool.submit(read, start) for start in itertools.islice(starts, ahead))
+            while reading:
+                shard = reading.popleft().result()
+                reading.extend(pool.submit(read, start) for start in itertools.islice(starts, 1))
+                yield shard
+
     def _usable(self, values: np.ndarray, status: np.ndarray) -> np.ndarray:
         rows = values.reshape(values.shape[0], len(self.blocks), self.block_dimension)
         return np.where((status == OK)[:, None, None], rows, np.float32(np.nan))
@@ -69,7 +99,12 @@ _JOINED = ("checkpoint", "projection", "second_moments", "blocks", "matmul_preci
 
 def shared_facts(store: EncodingStore) -> dict[str, Any]:
     """What an artifact made from encodings must say of them, so that it can be joined with others."""
-    return {name: store.facts.get(name) for name in _JOINED}
+    return joined_facts(store.reader)
+
+
+def joined_facts(reader: Reader) -> dict[str, Any]:
+    """The same, of any artifact that holds it."""
+    return {name: reader.manifest.facts.get(name) for name in _JOINED}
 
 
 def check_joinable(first: Reader, second: Reader) -> None:
@@ -78,8 +113,17 @@ def check_joinable(first: Reader, second: Reader) -> None:
     Raises:
       InputError: naming both artifacts and what differs.
     """
+    check_facts(str(first), first.manifest.facts, second)
+
+
+def check_facts(first: str, facts: Mapping[str, Any], second: Reader) -> None:
+    """`check_joinable` for encodings that are only being made: `facts` are what their manifest would say.
+
+    Raises:
+      InputError: naming both artifacts and what differs.
+    """
     for name in _JOINED:
-        one, other = first.manifest.facts.get(name), second.manifest.facts.get(name)
+        one, other = facts.get(name), second.manifest.facts.get(name)
         if one != other:
             raise InputError(
                 f"{first} and {second} cannot be joined: they differ in {name}",

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -62,7 +63,7 @@ def plan(config: EncodeConfig, output: str) -> str:
     """What the job would do: every parameter's fate, and the size of the store."""
     lines = [f"encode: {config.examples} with {config.checkpoint}, second moments {config.second_moments} → {output}"]
     if config.examples and config.checkpoint:
-        examples, encoder = corpora.open_corpus(config.examples), _encoder(config)
+        examples, encoder = corpora.open_corpus(config.examples), make_encoder(config)
         checkpoint_artifact.check_fits(open_artifact(config.checkpoint, checkpoint_artifact.KIND), examples.reader)
         covered = encoder.plan
         lines += [f"  {m.route:7} {m.path} {m.shape} → {', '.join(sorted(set(m.blocks)))}" for m in covered.matrices]
@@ -77,20 +78,21 @@ def plan(config: EncodeConfig, output: str) -> str:
 
 def run(config: EncodeConfig, output: str) -> Reader:
     """Writes the encodings artifact; a killed run redoes at most the shard in flight."""
-    _check_choices(config)
+    check_choices(config)
     examples = corpora.open_corpus(config.examples)
     checkpoint = open_artifact(config.checkpoint, checkpoint_artifact.KIND)
     checkpoint_artifact.check_fits(checkpoint, examples.reader)
     writer = begin(output, schema.KIND, settings(config), {"examples": examples.reader, "checkpoint": checkpoint})
     if isinstance(writer, Reader):
         return writer
-    encoder = _encoder(config)
+    encoder = make_encoder(config)
     counts = _encode_shards(writer, encoder, examples, config)
     writer.write_lines("ids.jsonl", ({"id": name} for name in examples.ids))
-    return writer.finish(_facts(encoder, checkpoint, config) | counts)
+    return writer.finish(facts_of(encoder, checkpoint, config) | counts)
 
 
-def _check_choices(config: EncodeConfig) -> None:
+def check_choices(config: EncodeConfig) -> None:
+    """Refuses words that no setting knows."""
     for name, choices in {"second_moments": ("rank_one", "exact", "none"), "loss": ("target", "all")}.items():
         if getattr(config, name) not in choices:
             raise InputError(
@@ -101,7 +103,8 @@ def _check_choices(config: EncodeConfig) -> None:
             )
 
 
-def _encoder(config: EncodeConfig) -> Encoder:
+def make_encoder(config: EncodeConfig) -> Encoder:
+    """The encoder of these settings, on all devices, with the checkpoint's parameters and second moments."""
     checkpoint = checkpoint_artifact.open_checkpoint(config.checkpoint)
     moments: SecondMoments | None = None
     if config.second_moments != "none":
@@ -128,10 +131,27 @@ def _encode_shards(writer: Writer, encoder: Encoder, examples: corpora.Corpus, c
     count, blocks, p, rows = examples.count, encoder.plan.blocks, config.projected_size, config.shard_rows
     store = writer.array("encodings", (count, len(blocks), p, p), "float32", rows)
     status_store = writer.array("status", (count,), "int8", rows)
+    finished = writer.finished_units()
+    for unit, start, values, status in encoded_shards(encoder, examples, config, finished):
+        store.write_shard(start, values)
+        status_store.write_shard(start, status)
+        finished[unit] = unit_facts(examples, start, status)
+        writer.finish_unit(unit, finished[unit])
+    return counts_of(examples, config, finished)
+
+
+def encoded_shards(
+    encoder: Encoder, examples: corpora.Corpus, config: EncodeConfig, finished: Mapping[str, Any], label: str = "encode"
+) -> Iterator[tuple[str, int, np.ndarray, np.ndarray]]:
+    """Encodes shard after shard, without those that are finished.
+
+    Yields:
+      (unit, first row, values float32 [n, blocks, p, p], status int8 [n]); rows that are not finite are NaN throughout.
+    """
+    count, blocks, p, rows = examples.count, encoder.plan.blocks, config.projected_size, config.shard_rows
     lengths = examples.spans[:, 0]
     buckets = bucket_lengths(lengths, config.buckets)
-    finished = writer.finished_units()
-    progress = Progress("encode", count, "examples", done=sum(unit["rows"] for unit in finished.values()))
+    progress = Progress(label, count, "examples", done=sum(unit["rows"] for unit in finished.values()))
     for start in range(0, count, rows):
         unit = f"shard_{start // rows:07d}"
         if unit in finished:
@@ -142,23 +162,30 @@ def _encode_shards(writer: Writer, encoder: Encoder, examples: corpora.Corpus, c
             encoded = encoder.encode(examples.examples(batch, length, size, config.loss))
             values[batch - start] = np.stack([np.asarray(encoded[block])[: len(batch)] for block in blocks], axis=1)
             progress.advance(len(batch))
-        status = _judge(values)
-        store.write_shard(start, values)
-        status_store.write_shard(start, status)
-        finished[unit] = {"rows": len(members)} | {
-            name: [examples.ids[start + row] for row in np.flatnonzero(status == code)]
-            for code, name in schema.STATUS_NAMES.items()
-        }
-        writer.finish_unit(unit, finished[unit])
+        yield unit, start, values, _judge(values)
+
+
+def unit_facts(examples: corpora.Corpus, start: int, status: np.ndarray) -> dict[str, Any]:
+    """What is recorded of a finished shard: its rows, and by reason the ids of those left out."""
+    return {"rows": len(status)} | {
+        name: [examples.ids[start + row] for row in np.flatnonzero(status == code)]
+        for code, name in schema.STATUS_NAMES.items()
+    }
+
+
+def counts_of(
+    examples: corpora.Corpus, config: EncodeConfig, finished: Mapping[str, Any], label: str = "encode"
+) -> dict[str, Any]:
+    """The manifest's counts over all shards, of which the left out are also printed."""
     left_out = {n: [i for u in sorted(finished) for i in finished[u][n]] for n in schema.STATUS_NAMES.values()}
     for name, ids in left_out.items():
         if ids:
-            print(f"encode: {len(ids)} examples flagged {name}, left out of R and rankings: {', '.join(ids[:5])}")
+            print(f"{label}: {len(ids)} examples flagged {name}, left out of R and rankings: {', '.join(ids[:5])}")
     return {
-        "examples": count,
+        "examples": examples.count,
         "left_out": {name: len(ids) for name, ids in left_out.items()},
         "left_out_ids": {name: ids[:1000] for name, ids in left_out.items()},
-        "bucket_lengths": list(buckets),
+        "bucket_lengths": list(bucket_lengths(examples.spans[:, 0], config.buckets)),
     }
 
 
@@ -171,7 +198,8 @@ def _judge(values: np.ndarray) -> np.ndarray:
     return np.where(finite, np.where(zero, schema.ZERO, schema.OK), schema.NOT_FINITE).astype(np.int8)
 
 
-def _facts(encoder: Encoder, checkpoint: Reader, config: EncodeConfig) -> dict[str, Any]:
+def facts_of(encoder: Encoder, checkpoint: Reader, config: EncodeConfig) -> dict[str, Any]:
+    """What a manifest says of encodings that this encoder makes."""
     prints = "".join(f"{path}:{mark};" for path, mark in sorted(encoder.fingerprints.items()))
     return {
         "blocks": list(encoder.plan.blocks),

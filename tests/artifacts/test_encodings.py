@@ -46,6 +46,18 @@ def test_a_shard_that_was_never_written_reads_as_nan(tmp_path):
     assert not set(store.status[2:4]) & {encodings.OK, encodings.ZERO, encodings.NOT_FINITE}
 
 
+@pytest.mark.parametrize(("skip", "expected"), [((), [0, 2, 4]), ({0, 4}, [2]), ({0, 2, 4}, [])])
+def test_shards_come_once_in_order_as_they_are_stored_without_those_that_are_skipped(tmp_path, skip, expected):
+    """Whatever is read ahead; the last is shorter; a flagged row is told by `usable` alone."""
+    store = stored(tmp_path / "a", status=(0, encodings.ZERO, 0, 0, 0))
+    for ahead in (1, 2, 9):
+        found = list(store.shards(skip, ahead))
+        assert [start for start, *_ in found] == expected
+        for start, rows, usable in found:
+            np.testing.assert_array_equal(rows, VALUES[start : start + 2].reshape(-1, 2, 9))
+            np.testing.assert_array_equal(usable, np.array([True, False, True, True, True])[start : start + 2])
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [("checkpoint", "d"), ("projection", "other"), ("second_moments", "rank_one"), ("blocks", ["x", "z"])],
