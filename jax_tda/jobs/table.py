@@ -19,7 +19,7 @@ JOBS: Mapping[str, str] = {
 }
 
 PARTS: Mapping[str, str] = {
-    "decoder": "jax_tda.models.decoder:DecoderConfig",
+    "decoder": "jax_tda.models.decoder_config:DecoderConfig",
     "optimizer": "jax_tda.training.optimizers:OptimizerConfig",
     "bm25": "jax_tda.baselines.lexical:LexicalConfig",
     "tail_patch": "jax_tda.evaluation.tail_patch:TailPatchConfig",

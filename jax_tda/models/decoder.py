@@ -1,190 +1,156 @@
-"""A decoder-only language model: RMSNorm, rotary positions, grouped-query attention, a gated MLP, pre-normed residuals.
+"""A decoder-only language model, one for many families: what they differ in is its config.
 
+By default RMSNorm stands before attention and MLP, positions are rotary, attention is grouped and the MLP is gated.
 Every kernel is stored (in, out); scanned layers are stored stacked, (layer, in, out).
 """
 
-import dataclasses
+import functools
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jax_tda.core.errors import InputError
+from jax_tda.models import rotary
+from jax_tda.models.decoder_config import DecoderConfig
+from jax_tda.models.norms import LayerNorm, RMSNorm
+
+_ACTIVATIONS = {
+    "silu": nn.silu,
+    "gelu": functools.partial(nn.gelu, approximate=False),
+    "gelu_tanh": functools.partial(nn.gelu, approximate=True),
+}
 
 
-@dataclasses.dataclass(frozen=True)
-class DecoderConfig:
-    """The shape of a decoder.
-
-    Attributes:
-      vocabulary_size: V, the number of token ids.
-      layers: the number of layers.
-      width: D, the size of the residual stream.
-      heads: query heads.
-      kv_heads: key and value heads; each serves heads / kv_heads neighbouring query heads.
-      head_size: the size of one head; 0 means width / heads. Even, because rotary positions turn pairs.
-      mlp_width: the hidden size of the gated MLP.
-      tied: whether the embedding table is also the output head.
-      rope_theta: the base of the rotary wavelengths.
-      norm_epsilon: added to the mean square in RMSNorm.
-      scan_layers: whether layers are one scanned module with stacked parameters, or separate modules.
-      scan_unroll: how many scanned layers the compiler sees at once; it changes speed and compile time, no number.
-      remat: whether the backward pass recomputes a layer instead of keeping its activations.
-      dtype: the type that layers compute in; parameters, norms, softmax and logits are float32.
-    """
-
-    vocabulary_size: int = 8192
-    layers: int = 4
-    width: int = 256
-    heads: int = 4
-    kv_heads: int = 4
-    head_size: int = 0
-    mlp_width: int = 704
-    tied: bool = True
-    rope_theta: float = 10000.0
-    norm_epsilon: float = 1e-6
-    scan_layers: bool = True
-    scan_unroll: int = 1
-    remat: bool = False
-    dtype: str = "float32"
-
-    def __post_init__(self) -> None:
-        for name in (
-            "vocabulary_size",
-            "layers",
-            "width",
-            "heads",
-            "kv_heads",
-            "mlp_width",
-            "rope_theta",
-            "scan_unroll",
-        ):
-            self._demand(getattr(self, name) > 0, name, "a positive number")
-        self._demand(self.norm_epsilon >= 0, "norm_epsilon", "a number ≥ 0")
-        self._demand(self.head_size >= 0, "head_size", "a positive number, or 0 for width / heads")
-        self._demand(self.heads % self.kv_heads == 0, "kv_heads", f"a divisor of heads = {self.heads}")
-        if self.head_size == 0:
-            self._demand(self.width % self.heads == 0, "width", f"a multiple of heads = {self.heads}, or a head_size")
-        self._demand(self.size_of_head % 2 == 0, "head_size", "an even number (rotary positions turn pairs)")
-        self._demand(self.dtype in ("float32", "bfloat16"), "dtype", "'float32' or 'bfloat16'")
-
-    def _demand(self, holds: bool, field: str, expected: str) -> None:
-        if not holds:
-            got = (
-                f"{getattr(self, field)!r} (head size {self.size_of_head})" if "head" in field else getattr(self, field)
-            )
-            raise InputError(
-                f"DecoderConfig.{field} is not possible.", got=got, expected=expected, remedy=f"change {field}"
-            )
-
-    @property
-    def size_of_head(self) -> int:
-        """The size of one head, spelled out."""
-        return self.head_size or self.width // max(self.heads, 1)
+def _dense(config: DecoderConfig, features: int, scale: float = 1.0, bias: bool = False) -> nn.Dense:
+    initializer = nn.initializers.variance_scaling(scale, "fan_in", "normal")
+    return nn.Dense(features, use_bias=bias, dtype=config.dtype, kernel_init=initializer)
 
 
-class RMSNorm(nn.Module):
-    """Scales the last axis to unit root mean square: y = scale · x / √(mean(x²) + ε)."""
-
-    epsilon: float
-    dtype: str
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        scale = self.param("scale", nn.initializers.ones, (x.shape[-1],), jnp.float32)
-        wide = x.astype(jnp.float32)
-        normed = wide * jax.lax.rsqrt(jnp.mean(jnp.square(wide), axis=-1, keepdims=True) + self.epsilon)
-        return (normed * jnp.broadcast_to(scale, x.shape)).astype(self.dtype)
+def _norm(config: DecoderConfig) -> RMSNorm | LayerNorm:
+    kind = RMSNorm if config.norm == "rms" else LayerNorm
+    return kind(config.norm_epsilon, config.dtype, config.norm_offset)
 
 
-def rotate(x: jax.Array, positions: jax.Array, theta: float) -> jax.Array:
-    """Turns the pairs (x[i], x[i + S/2]) of every head by the angle position · theta^(−2i/S).
+def softcap(x: jax.Array, limit: float) -> jax.Array:
+    """limit · tanh(x / limit), or x itself where the limit is 0."""
+    return limit * jnp.tanh(x / limit) if limit else x
 
-    The product of a turned query and a turned key depends on the difference of their positions alone
-    (Su et al., RoFormer, arXiv 2104.09864).
+
+def attend(
+    config: DecoderConfig, query: jax.Array, key: jax.Array, value: jax.Array, local: jax.Array | None
+) -> jax.Array:
+    """Σ_u softmax_u(score(t, u)) value(u) over the positions u that t sees; query head h reads ⌊h · K / H⌋ of K.
 
     Args:
-      x: [..., T, H, S], S even.
-      positions: [T].
-      theta: the base of the wavelengths.
+      config: scale, soft-capping and window.
+      query: [..., T, H, S], turned.
+      key: [..., T, K, S], turned.
+      value: [..., T, K, S].
+      local: whether the window holds in this layer, a scalar; None where it holds in every layer.
+
+    Returns:
+      [..., T, H · S].
     """
-    size = x.shape[-1]
-    frequencies = theta ** (-jnp.arange(0, size, 2, dtype=jnp.float32) / size)
-    angles = positions.astype(jnp.float32)[:, None, None] * frequencies[None, None, :]
-    angles = jnp.broadcast_to(angles, (*x.shape[:-1], size // 2))
-    first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)
-    cosine, sine = jnp.cos(angles), jnp.sin(angles)
-    return jnp.concatenate([first * cosine - second * sine, second * cosine + first * sine], axis=-1).astype(x.dtype)
-
-
-def _dense(config: DecoderConfig, features: int, scale: float = 1.0) -> nn.Dense:
-    initializer = nn.initializers.variance_scaling(scale, "fan_in", "normal")
-    return nn.Dense(features, use_bias=False, dtype=config.dtype, kernel_init=initializer)
+    c, positions = config, jnp.arange(query.shape[-3])
+    grouped = query.reshape(*query.shape[:-2], c.kv_heads, c.heads // c.kv_heads, c.size_of_head)
+    scores = jnp.einsum("...tkgs,...uks->...kgtu", grouped, key, preferred_element_type=jnp.float32)
+    scores = softcap(scores * (c.attention_scale or c.size_of_head**-0.5), c.attention_softcap)
+    visible = positions[:, None] >= positions[None, :]
+    if c.window:
+        near = positions[:, None] - positions[None, :] < c.window
+        visible &= near if local is None else near | ~local
+    weights = nn.softmax(jnp.where(jnp.broadcast_to(visible, scores.shape), scores, -jnp.inf)).astype(value.dtype)
+    mixed = jnp.einsum("...kgtu,...uks->...tkgs", weights, value)
+    return mixed.reshape(*query.shape[:-2], c.heads * c.size_of_head)
 
 
 class Attention(nn.Module):
-    """Causal grouped-query attention: query head h reads key and value head ⌊h · kv_heads / heads⌋."""
+    """Causal grouped-query attention."""
 
     config: DecoderConfig
 
     def setup(self) -> None:
         c = self.config
-        self.query = _dense(c, c.heads * c.size_of_head)
-        self.key = _dense(c, c.kv_heads * c.size_of_head)
-        self.value = _dense(c, c.kv_heads * c.size_of_head)
+        bias = c.attention_bias != "none"
+        self.query = _dense(c, c.heads * c.size_of_head, bias=bias)
+        self.key = _dense(c, c.kv_heads * c.size_of_head, bias=bias)
+        self.value = _dense(c, c.kv_heads * c.size_of_head, bias=bias)
         # Two additions to the residual stream per layer: their sum over layers starts with unit variance.
-        self.output = _dense(c, c.width, 1 / (2 * c.layers))
+        self.output = _dense(c, c.width, 1 / (2 * c.layers), bias=c.attention_bias == "all")
+        if c.query_key_norm != "none":
+            self.query_norm = RMSNorm(c.norm_epsilon, c.dtype, c.norm_offset)
+            self.key_norm = RMSNorm(c.norm_epsilon, c.dtype, c.norm_offset)
 
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, local: jax.Array | None = None) -> jax.Array:
         c = self.config
-        length = x.shape[-2]
-        positions = jnp.arange(length)
-        query, key, value = (
-            projected.reshape(*x.shape[:-1], -1, c.size_of_head)
-            for projected in (self.query(x), self.key(x), self.value(x))
-        )
-        query = rotate(query, positions, c.rope_theta)
-        key = rotate(key, positions, c.rope_theta)
-        grouped = query.reshape(*x.shape[:-1], c.kv_heads, c.heads // c.kv_heads, c.size_of_head)
-        scores = jnp.einsum("...tkgs,...uks->...kgtu", grouped, key, preferred_element_type=jnp.float32)
-        scores = scores * c.size_of_head**-0.5
-        visible = jnp.broadcast_to(positions[:, None] >= positions[None, :], scores.shape)
-        weights = nn.softmax(jnp.where(visible, scores, -jnp.inf)).astype(value.dtype)
-        mixed = jnp.einsum("...kgtu,...uks->...tkgs", weights, value)
-        return self.output(mixed.reshape(*x.shape[:-1], c.heads * c.size_of_head))
+        query, key, value = self.query(x), self.key(x), self.value(x)
+        if c.query_key_norm == "whole":
+            query, key = self.query_norm(query), self.key_norm(key)
+        query, key, value = (projected.reshape(*x.shape[:-1], -1, c.size_of_head) for projected in (query, key, value))
+        if c.query_key_norm == "heads":
+            query, key = self.query_norm(query), self.key_norm(key)
+        if c.positions == "rotary":
+            positions, frequencies = jnp.arange(x.shape[-2]), self._frequencies(local)
+            query, key = rotary.turn(query, positions, frequencies), rotary.turn(key, positions, frequencies)
+        return self.output(attend(c, query, key, value, local))
+
+    def _frequencies(self, local: jax.Array | None) -> jax.Array:
+        c = self.config
+        everywhere = rotary.frequencies(c.rope_theta, c.turned_size, c.rope_factors)
+        if not c.window or not c.local_rope_theta:
+            return everywhere
+        near = rotary.frequencies(c.local_rope_theta, c.turned_size)
+        return near if local is None else jnp.where(local, near, everywhere)
 
 
-class GatedMLP(nn.Module):
-    """down(silu(gate(x)) · up(x))."""
+class MLP(nn.Module):
+    """down(f(gate(x)) · up(x)), or down(f(up(x)))."""
 
     config: DecoderConfig
 
     def setup(self) -> None:
         c = self.config
-        self.gate = _dense(c, c.mlp_width)
-        self.up = _dense(c, c.mlp_width)
-        self.down = _dense(c, c.width, 1 / (2 * c.layers))
+        if c.gated:
+            self.gate = _dense(c, c.mlp_width, bias=c.mlp_bias)
+        self.up = _dense(c, c.mlp_width, bias=c.mlp_bias)
+        self.down = _dense(c, c.width, 1 / (2 * c.layers), bias=c.mlp_bias)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return self.down(nn.silu(self.gate(x)) * self.up(x))
+        activation = _ACTIVATIONS[self.config.activation]
+        if self.config.gated:
+            return self.down(activation(self.gate(x)) * self.up(x))
+        return self.down(activation(self.up(x)))
 
 
 class Layer(nn.Module):
-    """Adds attention, then the MLP, each of the normed stream, to the residual stream; shaped as a scan body."""
+    """Adds attention, then the MLP, to the residual stream, normed as the config says; shaped as a scan body."""
 
     config: DecoderConfig
 
     def setup(self) -> None:
         c = self.config
-        self.attention_norm = RMSNorm(c.norm_epsilon, c.dtype)
-        self.attention = Attention(c)
-        self.mlp_norm = RMSNorm(c.norm_epsilon, c.dtype)
-        self.mlp = GatedMLP(c)
+        if c.norm_place != "after":
+            self.attention_norm, self.mlp_norm = _norm(c), _norm(c)
+        if c.norm_place != "before":
+            self.attention_output_norm, self.mlp_output_norm = _norm(c), _norm(c)
+        self.attention, self.mlp = Attention(c), MLP(c)
 
-    def __call__(self, x: jax.Array, _: None = None) -> tuple[jax.Array, None]:
-        x = x + self.attention(self.attention_norm(x))
-        return x + self.mlp(self.mlp_norm(x)), None
+    def __call__(self, x: jax.Array, local: jax.Array | None = None) -> tuple[jax.Array, None]:
+        attended = x + self._attend(x, local)
+        return attended + self._transform(x if self.config.parallel else attended), None
+
+    def _attend(self, x: jax.Array, local: jax.Array | None) -> jax.Array:
+        place = self.config.norm_place
+        output = self.attention(x if place == "after" else self.attention_norm(x), local)
+        return output if place == "before" else self.attention_output_norm(output)
+
+    def _transform(self, x: jax.Array) -> jax.Array:
+        place = self.config.norm_place
+        output = self.mlp(x if place == "after" else self.mlp_norm(x))
+        return output if place == "before" else self.mlp_output_norm(output)
 
 
 class Decoder(nn.Module):
@@ -198,6 +164,8 @@ class Decoder(nn.Module):
     def setup(self) -> None:
         c = self.config
         self.embedding = nn.Embed(c.vocabulary_size, c.width, dtype=c.dtype)
+        if c.positions == "learned":
+            self.position_embedding = nn.Embed(c.context, c.width, dtype=c.dtype)
         # Inside a scan XLA cannot merge the recomputation with the first computation, so nothing need prevent it.
         layer = nn.remat(Layer, prevent_cse=not c.scan_layers) if c.remat else Layer
         if c.scan_layers:
@@ -211,27 +179,51 @@ class Decoder(nn.Module):
             self.layers = stacked(c)
         else:
             self.layers = [layer(c) for _ in range(c.layers)]
-        self.final_norm = RMSNorm(c.norm_epsilon, c.dtype)
+        self.final_norm = _norm(c)
         if not c.tied:
             self.head = _dense(c, c.vocabulary_size)
 
     def hidden(self, tokens: jax.Array) -> jax.Array:
         """The normed hidden states [..., T, D] that the head reads, of tokens [..., T] int32."""
-        x = self.embedding(tokens)
-        if self.config.scan_layers:
-            x, _ = self.layers(x, None)
+        c = self.config
+        x = self._embed(tokens)
+        # Whether the window holds; layers differ in nothing else.
+        local = np.isin(np.arange(c.layers), c.windowed_layers) if c.windowed_layers else None
+        if c.scan_layers:
+            x, _ = self.layers(x, None if local is None else jnp.asarray(local))
         else:
-            for layer in self.layers:
-                x, _ = layer(x, None)
+            for number, layer in enumerate(self.layers):
+                x, _ = layer(x, None if local is None else jnp.asarray(local[number]))
         return self.final_norm(x)
+
+    def _embed(self, tokens: jax.Array) -> jax.Array:
+        c, length = self.config, tokens.shape[-1]
+        x = self.embedding(tokens)
+        if c.embedding_scale != 1:
+            x = x * jnp.asarray(c.embedding_scale, x.dtype)
+        if c.positions == "rotary":
+            return x
+        if length > c.context:
+            raise InputError(
+                "An example is longer than the model's learned positions.",
+                got=f"{length} tokens",
+                expected=f"at most {c.context}",
+                remedy="tokenize with the checkpoint, which splits longer documents",
+            )
+        return x + jnp.broadcast_to(self.position_embedding(jnp.arange(length)), x.shape)
 
     def unembed(self, hidden: jax.Array) -> jax.Array:
         """Logits [..., V] float32 of hidden states [..., D]."""
         logits = self.embedding.attend(hidden) if self.config.tied else self.head(hidden)
-        return logits.astype(jnp.float32)
+        return softcap(logits.astype(jnp.float32), self.config.logit_softcap)
 
-    def head_path(self) -> str:
-        """The path of the parameter whose rows (columns, where it is a kernel) the hidden states are multiplied by."""
+    def head_path(self) -> str | None:
+        """The path of the parameter whose rows (columns, where it is a kernel) the hidden states are multiplied by.
+
+        None where logits are more than that product.
+        """
+        if self.config.logit_softcap:
+            return None
         return "embedding/embedding" if self.config.tied else "head/kernel"
 
     def __call__(self, tokens: jax.Array) -> jax.Array:

@@ -9,8 +9,9 @@ import pytest
 
 from jax_tda.core import trees
 from jax_tda.core.errors import InputError
-from jax_tda.models.decoder import Decoder, DecoderConfig, rotate
+from jax_tda.models.decoder import Decoder, DecoderConfig
 from jax_tda.models.layers import stack_layers, unstack_layers
+from jax_tda.models.rotary import rotate
 
 TINY = DecoderConfig(vocabulary_size=11, layers=2, width=8, heads=4, kv_heads=2, mlp_width=12)
 
