@@ -1,0 +1,87 @@
+"""Random models of every family, made by transformers from config objects: nothing is downloaded."""
+
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+
+SIZES = {
+    "vocab_size": 48,
+    "hidden_size": 16,
+    "intermediate_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 64,
+}
+WINDOWED = {"sliding_window": 4, "layer_types": ["sliding_attention", "full_attention"]}
+GEMMA = SIZES | WINDOWED | {"head_dim": 8, "query_pre_attn_scalar": 5}
+LLAMA3 = {
+    "rope_type": "llama3", "factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 16, "rope_theta": 100.0,
+}  # fmt: skip
+YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16, "rope_theta": 100.0}
+
+# Name: the class of the config, and what it is made with.
+CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "llama multi-head": ("LlamaConfig", SIZES | {"num_key_value_heads": 4}),
+    "llama grouped tied biased": (
+        "LlamaConfig",
+        SIZES | {"num_key_value_heads": 2, "tie_word_embeddings": True, "attention_bias": True, "mlp_bias": True},
+    ),
+    "llama multi-query llama3": ("LlamaConfig", SIZES | {"num_key_value_heads": 1, "rope_parameters": LLAMA3}),
+    "llama linear": (
+        "LlamaConfig", SIZES | {"rope_parameters": {"rope_type": "linear", "factor": 2.0, "rope_theta": 100.0}}
+    ),
+    "mistral window": ("MistralConfig", SIZES | {"num_key_value_heads": 2, "sliding_window": 4, "head_dim": 8}),
+    "qwen2 tied": ("Qwen2Config", SIZES | {"num_key_value_heads": 2, "tie_word_embeddings": True}),
+    "qwen2 yarn window": (
+        "Qwen2Config", SIZES | WINDOWED | {"num_key_value_heads": 4, "use_sliding_window": True, "rope_parameters": YARN}
+    ),
+    "qwen3": ("Qwen3Config", SIZES | {"num_key_value_heads": 1, "head_dim": 8, "attention_bias": True}),
+    "gemma2": ("Gemma2Config", GEMMA | {"num_key_value_heads": 2, "final_logit_softcapping": 2.0}),
+    "gemma2 multi-query": ("Gemma2Config", GEMMA | {"num_key_value_heads": 1, "attn_logit_softcapping": 1.0}),
+    "gemma3": (
+        "Gemma3TextConfig",
+        GEMMA | {
+            "num_key_value_heads": 1,
+            "rope_parameters": {
+                "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1000.0},
+                "sliding_attention": {"rope_type": "default", "rope_theta": 10.0},
+            },
+        },
+    ),
+    "gpt2": ("GPT2Config", {"vocab_size": 48, "n_embd": 16, "n_layer": 2, "n_head": 4, "n_positions": 20}),
+    "gpt2 untied": (
+        "GPT2Config",
+        {"vocab_size": 48, "n_embd": 16, "n_layer": 2, "n_head": 2, "n_inner": 20, "n_positions": 20}
+        | {"tie_word_embeddings": False, "scale_attn_weights": False},
+    ),
+    "gpt-neox": (
+        "GPTNeoXConfig", SIZES | {"hidden_size": 32, "rope_parameters": {"rope_theta": 100.0, "rope_type": "default",
+                                                                       "partial_rotary_factor": 0.25}}
+    ),
+    "gpt-neox sequential": ("GPTNeoXConfig", SIZES | {"use_parallel_residual": False, "attention_bias": False,
+                                                      "rope_parameters": {"rope_theta": 100.0, "rope_type": "default",
+                                                                          "partial_rotary_factor": 0.5}}),
+    "olmo2": ("Olmo2Config", SIZES | {"num_key_value_heads": 2}),
+    "olmo2 multi-head tied": ("Olmo2Config", SIZES | {"num_key_value_heads": 4, "tie_word_embeddings": True}),
+}  # fmt: skip
+
+
+def model(case: str, seed: int = 0) -> Any:
+    """A model whose every parameter, biases and norms too, differs from where it would start."""
+    kind, settings = CASES[case]
+    config = getattr(transformers, kind)(**settings, attn_implementation="eager")
+    made = transformers.AutoModelForCausalLM.from_config(config).eval()
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
+    return made
+
+
+def logits(made: Any, tokens: np.ndarray) -> np.ndarray:
+    """What transformers says of the tokens."""
+    with torch.no_grad():
+        return made(torch.from_numpy(tokens.astype(np.int64))).logits.numpy()
