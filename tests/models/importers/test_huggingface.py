@@ -11,7 +11,7 @@ from tests.models.importers import tiny
 
 
 def imported_logits(source, tokens):
-    params = assemble.parameters(source)
+    params = assemble.parameters(source, jax.devices()[:1])
     return jax.jit(Decoder(source.config).apply)({"params": params}, tokens)
 
 

@@ -36,7 +36,8 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "mistral window": ("MistralConfig", SIZES | {"num_key_value_heads": 2, "sliding_window": 4, "head_dim": 8}),
     "qwen2 tied": ("Qwen2Config", SIZES | {"num_key_value_heads": 2, "tie_word_embeddings": True}),
     "qwen2 yarn window": (
-        "Qwen2Config", SIZES | WINDOWED | {"num_key_value_heads": 4, "use_sliding_window": True, "rope_parameters": YARN}
+        "Qwen2Config",
+        SIZES | WINDOWED | {"use_sliding_window": True, "rope_parameters": YARN, "num_key_value_heads": 4},
     ),
     "qwen3": ("Qwen3Config", SIZES | {"num_key_value_heads": 1, "head_dim": 8, "attention_bias": True}),
     "gemma2": ("Gemma2Config", GEMMA | {"num_key_value_heads": 2, "final_logit_softcapping": 2.0}),
@@ -68,10 +69,27 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "olmo2 multi-head tied": ("Olmo2Config", SIZES | {"num_key_value_heads": 4, "tie_word_embeddings": True}),
 }  # fmt: skip
 
+# What a GGUF file can say of them: Gemma's scale is the head's size, its pattern five windowed layers and one without.
+_WIDE = SIZES | {"hidden_size": 32, "intermediate_size": 64}
+_GGUF_GEMMA = _WIDE | {"num_key_value_heads": 1, "head_dim": 8, "query_pre_attn_scalar": 8, "sliding_window": 4}
+GGUF_CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "llama": ("LlamaConfig", _WIDE | {"num_key_value_heads": 2}),
+    "llama tied biased": (
+        "LlamaConfig", _WIDE | {"tie_word_embeddings": True, "attention_bias": True, "mlp_bias": True}
+    ),
+    "qwen2": ("Qwen2Config", _WIDE | {"num_key_value_heads": 2, "tie_word_embeddings": True}),
+    "qwen3": ("Qwen3Config", _WIDE | {"num_key_value_heads": 1, "head_dim": 8}),
+    "gemma2": ("Gemma2Config", _GGUF_GEMMA),
+    "gemma3": ("Gemma3TextConfig", _GGUF_GEMMA | {"num_hidden_layers": 6}),
+    "gpt2": ("GPT2Config", {"vocab_size": 48, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 20}),
+    "gpt-neox": ("GPTNeoXConfig", _WIDE | {"rotary_pct": 0.5}),
+    "olmo2": ("Olmo2Config", _WIDE | {"num_key_value_heads": 2}),
+}  # fmt: skip
+
 
 def model(case: str, seed: int = 0) -> Any:
     """A model whose every parameter, biases and norms too, differs from where it would start."""
-    kind, settings = CASES[case]
+    kind, settings = (CASES | {f"gguf {name}": made for name, made in GGUF_CASES.items()})[case]
     config = getattr(transformers, kind)(**settings, attn_implementation="eager")
     made = transformers.AutoModelForCausalLM.from_config(config).eval()
     generator = torch.Generator().manual_seed(seed)
