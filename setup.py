@@ -1,4 +1,4 @@
-"""Installs jax_tda; the extras add seqio, the demo's fact packages, readers of foreign models, and what the tests need."""
+"""Installs jax_tda; the extras add seqio, the demo's facts, readers of foreign models, and what the tests need."""
 
 from setuptools import find_packages, setup
 

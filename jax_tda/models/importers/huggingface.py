@@ -77,7 +77,7 @@ class HuggingFaceSource(Source):
     def find_origins(self, paths: dict[str, tuple[int, ...]]) -> dict[str, Origin]:
         """Where our parameters lie here."""
         found = names.huggingface(self.family, self.config, paths)
-        return {path: self._without_prefix(origin) for path, origin in found.items()}
+        return {path: self._as_stored(origin) for path, origin in found.items()}
 
     def read(self, name: str) -> np.ndarray:
         """One tensor, in its own type."""
@@ -85,13 +85,15 @@ class HuggingFaceSource(Source):
             tensor: np.ndarray = file.get_tensor(name)
         return tensor
 
-    def _without_prefix(self, origin: Origin) -> Origin:
-        """The checkpoint of a bare model, without head, has names without the first part."""
+    def _as_stored(self, origin: Origin) -> Origin:
+        """Under the name that this file uses: a bare model's names lack their first part, and GPT-NeoX has two heads."""
         prefix, _, rest = origin.name.partition(".")
-        bare = prefix in ("transformer", "model", "gpt_neox") and not any(
-            n.startswith(f"{prefix}.") for n in self.shapes
-        )
-        return Origin(rest, origin.shape, origin.view, origin.shift) if bare else origin
+        name = origin.name
+        if prefix in ("transformer", "model", "gpt_neox") and not any(n.startswith(f"{prefix}.") for n in self.shapes):
+            name = rest
+        elif name == "embed_out.weight" and name not in self.shapes:
+            name = "lm_head.weight"
+        return Origin(name, origin.shape, origin.view, origin.shift)
 
     def _find_files(self) -> dict[str, str]:
         """Tensor name to file name."""

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 import transformers
 
+from jax_tda.models.importers.huggingface import HuggingFaceSource
+
 SIZES = {
     "vocab_size": 48,
     "hidden_size": 16,
@@ -87,16 +89,24 @@ GGUF_CASES: dict[str, tuple[str, dict[str, Any]]] = {
 }  # fmt: skip
 
 
-def model(case: str, seed: int = 0) -> Any:
+def model(case: str, seed: int = 0, **changes: Any) -> Any:
     """A model whose every parameter, biases and norms too, differs from where it would start."""
     kind, settings = (CASES | {f"gguf {name}": made for name, made in GGUF_CASES.items()})[case]
-    config = getattr(transformers, kind)(**settings, attn_implementation="eager")
+    # Each family has ids of its own for where a text begins and ends; some lie beyond this vocabulary.
+    ends = {"bos_token_id": 1, "eos_token_id": 0, "pad_token_id": 0}
+    config = getattr(transformers, kind)(**settings | ends | changes, attn_implementation="eager")
     made = transformers.AutoModelForCausalLM.from_config(config).eval()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in made.parameters():
-            parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
+            parameter.copy_(parameter.mean() + 0.2 * torch.randn(parameter.shape, generator=generator))
     return made
+
+
+def opened(made: Any, folder: Any) -> HuggingFaceSource:
+    """The model, saved to a folder and opened again."""
+    made.save_pretrained(folder)
+    return HuggingFaceSource(str(folder))
 
 
 def logits(made: Any, tokens: np.ndarray) -> np.ndarray:
