@@ -86,7 +86,7 @@ class HuggingFaceSource(Source):
         return tensor
 
     def _as_stored(self, origin: Origin) -> Origin:
-        """Under the name that this file uses: a bare model's names lack their first part, and GPT-NeoX has two heads."""
+        """Under the name used here: those of a bare model lack their first part, and GPT-NeoX's head has two names."""
         prefix, _, rest = origin.name.partition(".")
         name = origin.name
         if prefix in ("transformer", "model", "gpt_neox") and not any(n.startswith(f"{prefix}.") for n in self.shapes):
