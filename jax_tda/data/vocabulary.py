@@ -154,10 +154,14 @@ def load(files: Mapping[str, bytes]) -> Vocabulary:
         return SentencePieceVocabulary(files[_MODEL_FILE])
     if _BYTES_FILE in files:
         return ByteVocabulary(int(json.loads(files[_BYTES_FILE])["extra_ids"]))
+    if "tokenizer.json" in files:
+        from jax_tda.data import tokenizer_vocabulary
+
+        return tokenizer_vocabulary.from_files(files)
     raise InputError(
         "no vocabulary among the files",
         got=sorted(files) or "no file",
-        expected=f"{_MODEL_FILE} or {_BYTES_FILE}",
+        expected=f"{_MODEL_FILE}, {_BYTES_FILE} or tokenizer.json",
         remedy="give the directory that jobs.train_vocabulary wrote, or a .model file",
     )
 

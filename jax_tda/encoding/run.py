@@ -16,6 +16,7 @@ from jax_tda.core.errors import InputError
 from jax_tda.core.progress import Progress
 from jax_tda.data import corpus as corpora
 from jax_tda.data.batches import bucket_lengths, sweep
+from jax_tda.encoding import estimate_moments
 from jax_tda.encoding.blocks import DEFAULT_EXCLUDE
 from jax_tda.encoding.encoder import Encoder
 from jax_tda.encoding.second_moments import SecondMoments, of_checkpoint
@@ -29,7 +30,8 @@ class EncodeConfig:
     Args:
       examples: the tokenized corpus or queries.
       checkpoint: model and optimizer state.
-      second_moments: `rank_one` or `exact` divide by √V of the checkpoint's optimizer in that form; `none` by nothing.
+      moments: second moments made by `estimate_second_moments`; empty for those of the checkpoint's optimizer.
+      second_moments: `rank_one` or `exact` divide by their root in that form; `none` by nothing.
       blocks: `groups` or `matrices`.
       projected_size: p.
       seed: of the projections.
@@ -45,6 +47,7 @@ class EncodeConfig:
 
     examples: str = input_path()
     checkpoint: str = input_path()
+    moments: str = input_path()
     second_moments: str = "rank_one"
     blocks: str = "groups"
     projected_size: int = 32
@@ -82,7 +85,10 @@ def run(config: EncodeConfig, output: str) -> Reader:
     examples = corpora.open_corpus(config.examples)
     checkpoint = open_artifact(config.checkpoint, checkpoint_artifact.KIND)
     checkpoint_artifact.check_fits(checkpoint, examples.reader)
-    writer = begin(output, schema.KIND, settings(config), {"examples": examples.reader, "checkpoint": checkpoint})
+    inputs = {"examples": examples.reader, "checkpoint": checkpoint}
+    if config.moments and config.second_moments != "none":
+        inputs["moments"] = open_artifact(config.moments, estimate_moments.KIND)
+    writer = begin(output, schema.KIND, settings(config), inputs)
     if isinstance(writer, Reader):
         return writer
     encoder = make_encoder(config)
@@ -107,10 +113,12 @@ def make_encoder(config: EncodeConfig) -> Encoder:
     """The encoder of these settings, on all devices, with the checkpoint's parameters and second moments."""
     checkpoint = checkpoint_artifact.open_checkpoint(config.checkpoint)
     moments: SecondMoments | None = None
-    if config.second_moments != "none":
+    if config.second_moments != "none" and not config.moments:
         params, moments = of_checkpoint(checkpoint)
     else:
         params = checkpoint.params()
+        if config.second_moments != "none":
+            moments = estimate_moments.read(config.moments, checkpoint)
     return Encoder(
         checkpoint.model,
         params,

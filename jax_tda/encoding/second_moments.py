@@ -85,6 +85,17 @@ class SecondMoments:
         return value
 
 
+def from_values(values: Mapping[str, Leaf], epsilon: float, source: str) -> SecondMoments:
+    """Second moments that are known element-wise.
+
+    Args:
+      values: V̂ by parameter path.
+      epsilon: what the optimizer would add to √V̂.
+      source: where they come from, for the manifest.
+    """
+    return SecondMoments({path: _Adam(value) for path, value in values.items()}, 1.0, epsilon, source)
+
+
 def _unfactor(leaf: _Factored, shape: tuple[int, ...]) -> np.ndarray:
     v = np.asarray(leaf.v, np.float64)
     if v.shape == tuple(shape) and (v.size > 1 or np.asarray(leaf.v_row).size <= 1):
@@ -193,8 +204,8 @@ def of_checkpoint(checkpoint: Checkpoint) -> tuple[Any, SecondMoments]:
 
     The optimizer state is read as plain containers, since only the names in it matter.
     """
-    stored = checkpoints.restore_untyped(str(checkpoint.reader.path / "state"))
     settings = checkpoint.optimizer
+    stored = checkpoints.restore_untyped(str(checkpoint.reader.path / "state"))
     return stored["params"], second_moments_from(stored["opt_state"], b2=settings["b2"], epsilon=settings["epsilon"])
 
 

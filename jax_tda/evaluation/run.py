@@ -16,7 +16,7 @@ from jax_tda.core import trees
 from jax_tda.core.config import input_path, settings
 from jax_tda.core.errors import InputError
 from jax_tda.data import corpus as corpora
-from jax_tda.encoding import second_moments
+from jax_tda.encoding import estimate_moments, second_moments
 from jax_tda.evaluation import retrieval, summary, tail_patch
 from jax_tda.evaluation.bootstrap import BootstrapConfig
 from jax_tda.evaluation.tail_patch import TailPatchConfig
@@ -36,6 +36,7 @@ class EvaluateConfig:
       corpus: the tokenized corpus the ids belong to.
       queries: the tokenized queries with their gold.
       checkpoint: the model, for tail-patch; empty leaves tail-patch out.
+      moments: second moments made by `estimate_second_moments`; empty for those of the checkpoint's optimizer.
       answers: which queries the model answers exactly; empty takes each ranking's own word for it.
       tail_patch: how tail-patch steps are taken.
       bootstrap: how intervals are made.
@@ -46,6 +47,7 @@ class EvaluateConfig:
     corpus: str = input_path()
     queries: str = input_path()
     checkpoint: str = input_path()
+    moments: str = input_path()
     answers: str = input_path()
     tail_patch: TailPatchConfig = dataclasses.field(default_factory=TailPatchConfig)
     bootstrap: BootstrapConfig = dataclasses.field(default_factory=BootstrapConfig)
@@ -71,6 +73,8 @@ def run(config: EvaluateConfig, output: str) -> Reader:
         inputs["checkpoint"] = open_artifact(config.checkpoint, checkpoint_artifact.KIND)
         for tokens in (corpus, queries):
             checkpoint_artifact.check_fits(inputs["checkpoint"], tokens.reader)
+    if config.checkpoint and config.moments:
+        inputs["moments"] = open_artifact(config.moments, estimate_moments.KIND)
     if config.answers:
         inputs["answers"] = open_artifact(config.answers, "answers")
     rankings, readers, foreign = ranking.read_all(config.rankings)
@@ -201,7 +205,7 @@ def _judge_tail_patch(
             for passage in rows:
                 pairs.setdefault(passage, set()).add(query_rows[name])
     checkpoint = checkpoint_artifact.open_checkpoint(config.checkpoint)
-    params, step, rate = _step(checkpoint, config.tail_patch)
+    params, step, rate = _step(checkpoint, config.tail_patch, config.moments)
     ordered = {passage: sorted(asked) for passage, asked in pairs.items()}
     found = tail_patch.changes(checkpoint.model, params, step, ordered, corpus, queries)
     for method, asked in proponents.items():
@@ -218,18 +222,25 @@ def _judge_tail_patch(
     }
 
 
-def _step(checkpoint: checkpoint_artifact.Checkpoint, config: TailPatchConfig) -> tuple[Any, tail_patch.Step, float]:
-    described = dict(checkpoint.optimizer)
-    steps = described.pop("steps")
-    optimizer = optimizers.OptimizerConfig(**described)
-    rate = 0.1 * optimizer.peak_rate if config.rate < 0 else config.rate
+def _step(
+    checkpoint: checkpoint_artifact.Checkpoint, config: TailPatchConfig, moments_path: str
+) -> tuple[Any, tail_patch.Step, float]:
+    rate = config.rate
+    if rate < 0 or config.kind == "full_step":
+        described = dict(checkpoint.optimizer)
+        steps = described.pop("steps")
+        optimizer = optimizers.OptimizerConfig(**described)
+        rate = 0.1 * optimizer.peak_rate if rate < 0 else rate
     if config.kind == "full_step":
         transformation = optimizers.make(optimizer, steps)
         like = jax.eval_shape(functools.partial(initial_state, checkpoint.model, transformation, 0))
         state = checkpoint.state(like._asdict())
         scheduled = float(optimizers.rate(optimizer, steps, steps))
         return state["params"], tail_patch.full(rate, scheduled, transformation, state["opt_state"]), rate
-    params, moments = second_moments.of_checkpoint(checkpoint)
+    if moments_path:
+        params, moments = checkpoint.params(), estimate_moments.read(moments_path, checkpoint)
+    else:
+        params, moments = second_moments.of_checkpoint(checkpoint)
     leaves = trees.flatten(params)
     roots = {
         path: jnp.asarray(1.0 / (np.sqrt(moments.full(path, leaf.shape)) + moments.epsilon), jnp.float32)

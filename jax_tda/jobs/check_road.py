@@ -40,15 +40,16 @@ def plan(config: CheckRoadConfig, output: str) -> str:
 
 def execute(config: CheckRoadConfig, output: str) -> None:
     """Reads the queries, and compares their number with what the rule for λ needs."""
-    layers = config.decoder.layers
+    decoder = config.decoder
     if config.checkpoint:
-        layers = open_artifact(config.checkpoint, "checkpoint").read_json("decoder.json")["layers"]
+        decoder = DecoderConfig(**open_artifact(config.checkpoint, "checkpoint").read_json("decoder.json"))
     text, rejected = config.tokenize, Counter[str]()
     found = sources.read(config.queries, text.seqio_module, text.seqio_split, "queries", text.on_bad_record, rejected)
     # Two queries of one text have one gradient.
     count = len({record.text for record in found})
     sources.check_exists(config.corpus)
-    blocks = 2 * min(8, layers) if config.encode.blocks == "groups" else 7 * layers
+    groups, matrices = 2 * min(8, decoder.layers), (6 + decoder.gated) * decoder.layers
+    blocks = groups if config.encode.blocks == "groups" else matrices
     size, mix = config.encode.projected_size**2, config.mix_curvature
     component = mix.component or curvature.default_component(blocks * size, mix.component_fraction)
     curvature.check_queries(mix.query_weight, component, blocks, size, count)

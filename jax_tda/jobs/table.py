@@ -8,6 +8,8 @@ JOBS: Mapping[str, str] = {
     "train_vocabulary": "jax_tda.data.train_vocabulary:TrainVocabularyConfig",
     "tokenize": "jax_tda.data.tokenize:TokenizeConfig",
     "pretrain": "jax_tda.training.run:PretrainConfig",
+    "import_checkpoint": "jax_tda.training.import_checkpoint:ImportCheckpointConfig",
+    "estimate_second_moments": "jax_tda.encoding.estimate_moments:EstimateSecondMomentsConfig",
     "encode": "jax_tda.encoding.run:EncodeConfig",
     "answer": "jax_tda.evaluation.answers:AnswerConfig",
     "estimate_curvature": "jax_tda.attribution.estimate:EstimateCurvatureConfig",

@@ -1,6 +1,7 @@
 """The checkpoint artifact: parameters and optimizer state in orbax, beside the settings that rebuild both.
 
-Files: `state/` (orbax: params, opt_state, step), `decoder.json`, `optimizer.json`, the vocabulary.
+Files: `state/` (orbax: params, opt_state, step), `decoder.json`, `optimizer.json`, the vocabulary. An imported
+checkpoint has parameters alone: no opt_state, no `optimizer.json`.
 """
 
 import dataclasses
@@ -34,9 +35,26 @@ class Checkpoint:
         """The longest example that the model was trained for, in tokens."""
         return int(self.reader.manifest.facts["context"])
 
+    @property
+    def has_optimizer(self) -> bool:
+        """Whether the optimizer's state lies beside the parameters."""
+        return "optimizer.json" in self.reader.manifest.files
+
     @functools.cached_property
     def optimizer(self) -> dict[str, Any]:
-        """The optimizer's settings and the number of steps; `second_moments_from` and tail-patch read from it."""
+        """The optimizer's settings and the number of steps; `second_moments_from` and tail-patch read from it.
+
+        Raises:
+          InputError: the checkpoint was imported, and has none.
+        """
+        if not self.has_optimizer:
+            raise InputError(
+                f"the checkpoint {self.reader} has no optimizer state",
+                got="parameters alone, as a foreign checkpoint brings them",
+                expected="second moments of its gradients",
+                remedy="make them with jobs.estimate_second_moments and give their path as encode.moments and "
+                "evaluate.moments (with a tail_patch.rate above 0), or encode with second_moments = 'none'",
+            )
         settings: dict[str, Any] = self.reader.read_json("optimizer.json")
         return settings
 

@@ -4,8 +4,9 @@
 #   launch/local/trackstar.sh CORPUS QUERIES OUT [--config FILE.gin] [--checkpoint DIR] [--seed N] [--print]
 #
 # CORPUS and QUERIES are JSON lines files, or seqio:TASK. Without --checkpoint a vocabulary and a model are trained on
-# CORPUS first. --print shows the commands instead of running them. The same command run again goes on where it stopped.
-# PYTHON names the interpreter; otherwise it is the checkout's .venv, or `python`.
+# CORPUS first; DIR is what this road or the job import_checkpoint wrote. --print shows the commands instead of running
+# them. The same command run again goes on where it stopped. PYTHON names the interpreter; otherwise it is the
+# checkout's .venv, or `python`.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -50,7 +51,7 @@ job() {
   local command=("$PYTHON" -m "jax_tda.jobs.$verb" "--gin_file=$config" "--output_dir=$output")
   for binding in "$@"; do command+=("--gin_bindings=$binding"); done
   if [ -n "$seed" ]; then
-    for binding in pretrain encode estimate_curvature rank_baseline evaluate tail_patch; do
+    for binding in pretrain estimate_second_moments encode estimate_curvature rank_baseline evaluate tail_patch; do
       command+=("--gin_bindings=$binding.seed=$((10#$seed))")
     done
   fi
@@ -67,6 +68,9 @@ if [ -z "$checkpoint" ]; then
   trains=true checkpoint=$out/checkpoint
 fi
 model="checkpoint=$(text "$checkpoint")"
+# An imported checkpoint has no optimizer state: its second moments are estimated on the way.
+moments=''
+if [ -f "$checkpoint/decoder.json" ] && [ ! -f "$checkpoint/optimizer.json" ]; then moments=$out/second_moments; fi
 
 # Before anything is computed: do the files, the number of queries and the settings fit together?
 check=("check_road.corpus=$(text "$corpus")" "check_road.queries=$(text "$queries")")
@@ -88,10 +92,18 @@ job tokenize "$out/corpus" "${tokens[@]}" "tokenize.source=$(text "$corpus")" "t
 if $trains; then job pretrain "$checkpoint" "pretrain.corpus=$(text "$out/corpus")"; fi
 job answer "$out/answers" "answer.queries=$(text "$out/queries")" "answer.$model"
 
+# Squared gradients of batches stand in for the second moments that a foreign checkpoint does not bring.
+divided=()
+if [ -n "$moments" ]; then
+  estimate=("estimate_second_moments.$model" "estimate_second_moments.examples=$(text "$out/corpus")")
+  job estimate_second_moments "$moments" "${estimate[@]}"
+  divided=("moments=$(text "$moments")")
+fi
+
 # Examples to encodings: with the optimizer's second moments, and without, on the same projections.
 for stream in train query; do
   if [ $stream = train ]; then examples=$out/corpus; else examples=$out/queries; fi
-  encode=("encode.$model" "encode.examples=$(text "$examples")")
+  encode=("encode.$model" "encode.examples=$(text "$examples")" ${divided[@]+"${divided[@]/#/encode.}"})
   job encode "$out/encodings/$stream" "${encode[@]}"
   job encode "$out/encodings_plain/$stream" "${encode[@]}" "encode.second_moments='none'"
 done
@@ -127,7 +139,8 @@ done
 
 # Rankings to judgements to a page.
 rankings="rankings=$(text "$out/rankings")"
-job evaluate "$out" "evaluate.$rankings" "${texts[@]/#/evaluate.}" "evaluate.$model" "evaluate.$answers"
+job evaluate "$out" "evaluate.$rankings" "${texts[@]/#/evaluate.}" "evaluate.$model" "evaluate.$answers" \
+  ${divided[@]+"${divided[@]/#/evaluate.}"}
 job show "$out/page" "show.report=$(text "$out")" "show.$rankings" "${texts[@]/#/show.}"
 
 $print || printf '\nThe page: %s\n' "$out/page/index.html"

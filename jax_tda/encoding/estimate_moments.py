@@ -1,0 +1,202 @@
+"""estimate_second_moments: V for a checkpoint that has no optimizer state, as an artifact that `encode` takes.
+
+V = mean over batches of (∂/∂W mean loss of the batch)². Adam's second moments are those of BATCH gradients: with batch
+size B they are near (∇ of the mean)² + variance / B, so the batch size decides them and is always said.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jax_tda.artifacts.artifact import Reader, begin, open_artifact
+from jax_tda.core import mesh as meshes
+from jax_tda.core import seeds, trees
+from jax_tda.core.config import input_path, settings
+from jax_tda.core.errors import InputError
+from jax_tda.core.progress import Progress
+from jax_tda.data import corpus as corpora
+from jax_tda.data import sources
+from jax_tda.data.batches import bucket_lengths
+from jax_tda.encoding.second_moments import SecondMoments, from_values, second_moments_from
+from jax_tda.models import checkpoint_artifact, checkpoints, likelihood
+from jax_tda.models.importers import torch_moments
+
+KIND = "second_moments"
+
+
+@dataclasses.dataclass(frozen=True)
+class EstimateSecondMomentsConfig:
+    """Where second moments come from.
+
+    Args:
+      checkpoint: the model.
+      source: `batches` squares gradients of batches of `examples`; `orbax` reads an optax state, and `torch` an
+        optimizer.pt, from `state`.
+      examples: the tokenized corpus that batches are drawn from.
+      state: an orbax directory whose optax state names parameters as the checkpoint does; or a file optimizer.pt.
+      batches: how many batches.
+      batch_size: examples per batch.
+      buckets: how many padded lengths; each costs a compilation.
+      seed: of the order of examples.
+      epsilon: what is added to √V where it is divided by element-wise; an optimizer.pt brings its own.
+      b2: of the optax state.
+    """
+
+    checkpoint: str = input_path()
+    source: str = "batches"
+    examples: str = input_path()
+    state: str = input_path()
+    batches: int = 64
+    batch_size: int = 32
+    buckets: int = 3
+    seed: int = 0
+    epsilon: float = 1e-8
+    b2: float = 0.999
+
+    def __post_init__(self) -> None:
+        for field in ("batches", "batch_size", "buckets"):
+            self._demand(getattr(self, field) > 0, field, "a positive number")
+        self._demand(self.source in _SOURCES, "source", " or ".join(_SOURCES))
+        self._demand(self.epsilon >= 0, "epsilon", "a number ≥ 0")
+        self._demand(0 <= self.b2 < 1, "b2", "a number ≥ 0 and below 1")
+
+    def _demand(self, holds: bool, field: str, expected: str) -> None:
+        if not holds:
+            raise InputError(
+                f"estimate_second_moments.{field} is not possible",
+                got=repr(getattr(self, field)),
+                expected=expected,
+                remedy=f"change {field}",
+            )
+
+
+_SOURCES = ("batches", "orbax", "torch")
+
+
+def plan(config: EstimateSecondMomentsConfig, output: str) -> str:
+    """What the job would do."""
+    if config.source != "batches":
+        return f"estimate_second_moments: {config.source} state {config.state} for {config.checkpoint} → {output}"
+    return (
+        f"estimate_second_moments: {config.batches:,} batches of {config.batch_size:,} examples of {config.examples} "
+        f"with {config.checkpoint} → {output}"
+    )
+
+
+def run(config: EstimateSecondMomentsConfig, output: str) -> Reader:
+    """Writes the second-moments artifact."""
+    checkpoint = checkpoint_artifact.open_checkpoint(config.checkpoint)
+    inputs, described = {"checkpoint": checkpoint.reader}, settings(config)
+    if config.source == "batches":
+        inputs["examples"] = corpora.open_corpus(config.examples).reader
+        checkpoint_artifact.check_fits(checkpoint.reader, inputs["examples"])
+    elif config.source == "torch":
+        described["state"] = sources.identity(config.state, "", "")
+    writer = begin(output, KIND, described, inputs)
+    if isinstance(writer, Reader):
+        return writer
+    found, facts = {"batches": _of_batches, "orbax": _of_optax, "torch": _of_torch}[config.source](config, checkpoint)
+    place = writer.path / "state"
+    if place.exists():  # An earlier run was killed between this save and the manifest.
+        place.rmtree()
+    checkpoints.save(str(place), {"second_moments": trees.unflatten(found)})
+    return writer.finish({"checkpoint": checkpoint.reader.manifest.digest, "source": config.source} | facts)
+
+
+def read(path: str, checkpoint: checkpoint_artifact.Checkpoint) -> SecondMoments:
+    """The second moments of an artifact, for the checkpoint that they were made for.
+
+    Raises:
+      InputError: they belong to another checkpoint.
+    """
+    reader = open_artifact(path, KIND)
+    facts = reader.manifest.facts
+    if facts["checkpoint"] != checkpoint.reader.manifest.digest:
+        raise InputError(
+            f"the second moments {reader} do not belong to the checkpoint {checkpoint.reader}",
+            got=f"checkpoint {facts['checkpoint'][:12]}",
+            expected=f"checkpoint {checkpoint.reader.manifest.digest[:12]}",
+            remedy="run jobs.estimate_second_moments for this checkpoint",
+        )
+    reader.check_files()
+    held = checkpoints.restore_untyped(str(reader.path / "state"))["second_moments"]
+    return from_values(trees.flatten(held), facts["epsilon"], facts["described"])
+
+
+_Found = tuple[dict[str, Any], dict[str, Any]]
+
+
+def _of_batches(config: EstimateSecondMomentsConfig, checkpoint: checkpoint_artifact.Checkpoint) -> _Found:
+    examples = corpora.open_corpus(config.examples)
+    if examples.count < config.batch_size:
+        raise InputError(
+            "there are too few examples for one batch",
+            got=f"{examples.count} examples",
+            expected=f"at least batch_size = {config.batch_size}",
+            remedy="lower estimate_second_moments.batch_size",
+        )
+    model, mesh = checkpoint.model, meshes.make_mesh()
+    params = jax.device_put(checkpoint.params(), meshes.replicated(mesh))
+    total = jax.jit(lambda tree: jax.tree.map(jnp.zeros_like, tree))(params)
+
+    def mean_loss(params: Any, tokens: jax.Array, weights: jax.Array) -> jax.Array:
+        logits = model.apply({"params": params}, tokens)
+        return jnp.sum(likelihood.loss(logits, tokens, weights)) / jnp.sum(weights[..., 1:])
+
+    def add(total: Any, params: Any, tokens: jax.Array, weights: jax.Array) -> Any:
+        gradient = jax.grad(mean_loss)(params, tokens, weights)
+        return jax.tree.map(lambda sum_, g: sum_ + jnp.square(g), total, gradient)
+
+    add = jax.jit(add, donate_argnums=0)
+    lengths = examples.spans[:, 0]
+    buckets = np.array(bucket_lengths(lengths, config.buckets))
+    size = -(-config.batch_size // mesh.devices.size) * mesh.devices.size
+    progress, tokens = Progress("estimate_second_moments", config.batches, "batches"), 0
+    for rows in _drawn(examples.count, config.batches, config.batch_size, config.seed):
+        length = int(buckets[np.searchsorted(buckets, lengths[rows].max())])
+        batch = meshes.shard_batch(mesh, examples.examples(rows, length, size))
+        total = add(total, params, batch["tokens"], batch["loss_weights"])
+        tokens += int(lengths[rows].sum()) - len(rows)
+        progress.advance()
+    found = {path: np.asarray(leaf) / config.batches for path, leaf in trees.flatten(total).items()}
+    described = f"estimated from {config.batches} batches of {config.batch_size}"
+    return found, {"epsilon": config.epsilon, "described": described, "loss_tokens_per_batch": tokens / config.batches}
+
+
+def _drawn(count: int, batches: int, size: int, seed: int) -> list[np.ndarray]:
+    """The rows of each batch: no row twice until all that fill whole batches were drawn."""
+    each = count // size
+    epochs = [
+        seeds.generator(seed, "second moments", epoch).permutation(count)[: each * size].reshape(each, size)
+        for epoch in range(-(-batches // each))
+    ]
+    return list(np.concatenate(epochs)[:batches])
+
+
+def _of_optax(config: EstimateSecondMomentsConfig, checkpoint: checkpoint_artifact.Checkpoint) -> _Found:
+    stored = checkpoints.restore_untyped(config.state)
+    moments = second_moments_from(stored, b2=config.b2, epsilon=config.epsilon)
+    shapes = _shapes(checkpoint)
+    found = {path: moments.full(path, shape).astype(np.float32) for path, shape in shapes.items()}
+    return found, {"epsilon": moments.epsilon, "described": f"{moments.source}, from an optax state"}
+
+
+def _of_torch(config: EstimateSecondMomentsConfig, checkpoint: checkpoint_artifact.Checkpoint) -> _Found:
+    imported = checkpoint.reader.manifest.facts.get("imported", {})
+    if imported.get("format") != "huggingface":
+        raise InputError(
+            f"an optimizer.pt says nothing of the checkpoint {checkpoint.reader}",
+            got="a checkpoint that was not imported from a Hugging Face folder",
+            expected="the imported model that this optimizer trained",
+            remedy="import the Trainer's folder with jobs.import_checkpoint",
+        )
+    found, epsilon = torch_moments.read(config.state, imported["family"], checkpoint.model.config, _shapes(checkpoint))
+    return found, {"epsilon": epsilon, "described": "adam, from a torch optimizer's state"}
+
+
+def _shapes(checkpoint: checkpoint_artifact.Checkpoint) -> dict[str, tuple[int, ...]]:
+    shapes = jax.eval_shape(lambda: checkpoint.model.init(jax.random.key(0), jnp.zeros((1, 2), jnp.int32)))
+    return {path: tuple(leaf.shape) for path, leaf in trees.flatten(shapes).items()}

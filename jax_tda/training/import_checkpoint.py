@@ -1,0 +1,81 @@
+"""import_checkpoint: from a foreign model to a checkpoint artifact without an optimizer state."""
+
+import dataclasses
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from jax_tda.artifacts.artifact import Reader, begin
+from jax_tda.core.config import input_path, settings
+from jax_tda.data import foreign_vocabulary, sources, train_vocabulary
+from jax_tda.models import checkpoint_artifact, checkpoints
+from jax_tda.models.importers import assemble
+from jax_tda.models.importers.opened import open_source
+
+
+@dataclasses.dataclass(frozen=True)
+class ImportCheckpointConfig:
+    """Which model is imported.
+
+    Args:
+      model: a Hugging Face folder (config.json, safetensors, tokenizer.json), or a GGUF file.
+      context: the longest example, in tokens; 0 for what the model was made for.
+      beginning_token: what every example starts with; empty for the model's own.
+      end_token: what every passage ends with; empty for the model's own.
+      dtype: the type that layers compute in; parameters are float32.
+    """
+
+    model: str = input_path()
+    context: int = 0
+    beginning_token: str = ""
+    end_token: str = ""
+    dtype: str = "float32"
+
+
+def plan(config: ImportCheckpointConfig, output: str) -> str:
+    """What the job would do: the family, every parameter and its tensor, the size."""
+    lines = [f"import_checkpoint: {config.model or '-'} → {output}"]
+    if config.model:
+        source = open_source(config.model)
+        left = assemble.check(source)
+        shapes = assemble.shapes_of(source)
+        origins = source.find_origins(shapes)
+        lines += [f"  {path} {shape} from {origins[path].name}" for path, shape in shapes.items()]
+        lines += [f"  left out {name}, which is no parameter" for name in left]
+        size = sum(int(np.prod(shape)) for shape in shapes.values())
+        lines.append(f"  a {source.family} decoder of {size:,} parameters, {4 * size / 2**20:,.1f} MiB as float32")
+    return "\n".join(lines)
+
+
+def run(config: ImportCheckpointConfig, output: str) -> Reader:
+    """Writes the checkpoint artifact."""
+    source = open_source(config.model)
+    left = assemble.check(source)
+    decoder = dataclasses.replace(source.config, dtype=config.dtype)
+    vocabulary = foreign_vocabulary.read(
+        config.model, config.beginning_token, config.end_token, decoder.vocabulary_size
+    )
+    # The files are the job's input, but no artifact: their digests stand among the settings.
+    files = {Path(name).name: sources.identity(name, "", "") for name in source.files()}
+    writer = begin(output, checkpoint_artifact.KIND, settings(config) | {"files": files}, {})
+    if isinstance(writer, Reader):
+        return writer
+    params = assemble.parameters(source)
+    place = writer.path / "state"
+    if place.exists():  # An earlier run was killed between this save and the manifest.
+        place.rmtree()
+    checkpoints.save(str(place), {"params": params})
+    writer.write_json("decoder.json", settings(decoder))
+    train_vocabulary.write(writer, vocabulary)
+    limits = [config.context or source.context, decoder.context or source.context]
+    return writer.finish(
+        {
+            "context": min(limits),
+            "step": 0,
+            "parameters": sum(int(leaf.size) for leaf in jax.tree.leaves(params)),
+            "final_loss": None,
+            "vocabulary": vocabulary.digest,
+            "imported": {"family": source.family, "format": source.format, "left_out": left},
+        }
+    )
