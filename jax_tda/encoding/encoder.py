@@ -1,5 +1,6 @@
 """Encoder: per-example gradients, corrected by second moments and projected, as the gradient at zero probes."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ from jax_tda.core import mesh as meshes
 from jax_tda.core import trees
 from jax_tda.core.errors import InputError
 from jax_tda.encoding import blocks as layouts
-from jax_tda.encoding import nnx_models, probe, projection, sites
+from jax_tda.encoding import nnx_models, probe, projection, sites, visibility
 from jax_tda.encoding.second_moments import SecondMoments, inverse_root, rank_one
 from jax_tda.models import likelihood
 
@@ -165,7 +166,7 @@ class Encoder:
             return {}
         example = jax.ShapeDtypeStruct((1, self._length), jnp.int32)
         try:
-            found = sites.visible(self._model, trees.unflatten(self._leaves), example)
+            found = visibility.visible(self._model, self._tree(self._leaves), example)
         except (TypeError, ValueError) as problem:
             raise InputError(
                 f"{type(self._model).__name__} cannot be traced",
@@ -175,7 +176,7 @@ class Encoder:
             ) from problem
         if self._reduction == "exact":
             # A table divided element-wise needs its whole gradient, which the weight path forms anyway.
-            return {path: site for path, site in found.items() if not site.table}
+            return {p: dataclasses.replace(s, direct=s.direct and not s.table) for p, s in found.items()}
         return found
 
     def _encode_batch(self, leaves: Any, sides: Any, tokens: jax.Array, weights: jax.Array) -> Encodings:
@@ -193,17 +194,16 @@ class Encoder:
         )
 
     def _example_loss(self, probes: Any, leaves: Any, sides: Any, tokens: jax.Array, weights: jax.Array) -> jax.Array:
-        held = dict(leaves)
+        held, beside = dict(leaves), {}
         for matrix in self.plan.matrices:
             left, right, root = sides[matrix.path]
             # Matrices of one block share its probe, and autodiff sums what reaches it.
             own = jnp.stack([probes[b] for b in matrix.blocks]) if matrix.layers else probes[matrix.blocks[0]]
             if matrix.route == "weight":
-                held[matrix.path] = probe.perturb(leaves[matrix.path], own, left, right, root)
+                held[matrix.path] = matrix.back(probe.perturb(matrix.view(leaves[matrix.path]), own, left, right, root))
             else:
-                parent = matrix.path.rpartition("/")[0]
-                held |= {
-                    f"{parent}/{name}": leaf
+                beside |= {
+                    sites.beside(matrix.path, name): leaf
                     for name, leaf in (
                         (probe.PROBE, own),
                         (probe.LEFT, left),
@@ -213,9 +213,8 @@ class Encoder:
                     if leaf is not None
                 }
         if self._loss is not None:
-            given = jax.tree.unflatten(self._structure, [held[name] for name in self._names])
-            return self._loss(given, {"tokens": tokens, "loss_weights": weights})
-        params = trees.unflatten(held)
+            return self._loss(self._tree(held), {"tokens": tokens, "loss_weights": weights})
+        params = trees.grafted(self._tree(held), beside)
         assert self._model is not None
         if self._head is None:
             logits = sites.apply(self._model, params, tokens[None])[0]
@@ -223,6 +222,10 @@ class Encoder:
         hidden = sites.apply(self._model, params, tokens[None], method="hidden")[0]
         head = leaves[self._head]
         return likelihood.head_loss(hidden, head.T if self._head.endswith("kernel") else head, tokens, weights)
+
+    def _tree(self, leaves: Any) -> Any:
+        """Leaves in the containers that the parameters came in."""
+        return jax.tree.unflatten(self._structure, [leaves[name] for name in self._names])
 
     def _frozen_head(self) -> str | None:
         """The path of the output head, when the model shows it and it is not encoded: its loss is then fused."""
