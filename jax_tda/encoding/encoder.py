@@ -1,5 +1,6 @@
 """Encoder: per-example gradients, corrected by second moments and projected, as the gradient at zero probes."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ from jax_tda.core import mesh as meshes
 from jax_tda.core import trees
 from jax_tda.core.errors import InputError
 from jax_tda.encoding import blocks as layouts
-from jax_tda.encoding import nnx_models, probe, projection, sites
+from jax_tda.encoding import nnx_models, probe, projection, sites, visibility
 from jax_tda.encoding.second_moments import SecondMoments, inverse_root, rank_one
 from jax_tda.models import layers, likelihood
 
@@ -185,7 +186,7 @@ class Encoder:
             return {}
         example = jax.ShapeDtypeStruct((1, self._length), jnp.int32)
         try:
-            found = sites.visible(self._model, trees.unflatten(self._leaves), example)
+            found = visibility.visible(self._model, self._tree(self._leaves), example)
         except (TypeError, ValueError) as problem:
             raise InputError(
                 f"{type(self._model).__name__} cannot be traced",
@@ -195,7 +196,7 @@ class Encoder:
             ) from problem
         if self._reduction == "exact":
             # A table divided element-wise needs its whole gradient, which the weight path forms anyway.
-            return {path: site for path, site in found.items() if not site.table}
+            return {p: dataclasses.replace(s, direct=s.direct and not s.table) for p, s in found.items()}
         return found
 
     def _unroll(self, wanted: bool | None) -> bool:
@@ -213,7 +214,9 @@ class Encoder:
             return False
         assert show is not None
         self._model = show()
-        self._leaves = trees.flatten(layers.unstack_layers(trees.unflatten(self._leaves)))
+        apart = layers.unstack_layers(trees.unflatten(self._leaves))
+        self._leaves = trees.flatten(apart)
+        self._names, self._structure = tuple(self._leaves), jax.tree.structure(apart)
         return True
 
     def _encode_batch(self, leaves: Any, sides: Any, *examples: jax.Array) -> Encodings:
@@ -232,33 +235,40 @@ class Encoder:
 
     def _encode_one(self, leaves: Any, sides: Any, *example: jax.Array) -> Encodings:
         zero = jnp.zeros((self.projected_size, self.projected_size), jnp.float32)
-        return jax.grad(lambda probes: self._example_loss(self._held(probes, leaves, sides), *example))(
+        return jax.grad(lambda probes: self._example_loss(*self._held(probes, leaves, sides), *example))(
             {block: zero for block in self.plan.blocks}
         )
 
-    def _held(self, probes: Any, leaves: Any, sides: Any) -> dict[str, jax.Array]:
-        """The parameters, with a zero probe beside, or in, each that is encoded."""
-        held = dict(leaves)
+    def _held(self, probes: Any, leaves: Any, sides: Any) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
+        """The parameters, perturbed where they take the weight path, and what stands beside those that are probed."""
+        held, beside = dict(leaves), dict[str, jax.Array]()
+
+        def place(matrix: layouts.Matrix, path: str, own: jax.Array, side: _Sides) -> None:
+            left, right, root = side
+            if matrix.route == "weight":
+                held[path] = matrix.back(probe.perturb(matrix.view(leaves[path]), own, left, right, root))
+                return
+            named = {probe.PROBE: own, probe.LEFT: left, probe.RIGHT: right, probe.INVERSE_ROOT: root}
+            beside.update({sites.beside(path, name): leaf for name, leaf in named.items() if leaf is not None})
+
         for matrix in self.plan.matrices:
             # Matrices of one block share its probe, and autodiff sums what reaches it.
             own = [probes[block] for block in matrix.blocks]
             if not matrix.layers:
-                held |= probe.placed(matrix.route, matrix.path, leaves, own[0], sides[matrix.path])
+                place(matrix, matrix.path, own[0], sides[matrix.path])
             elif self._unrolled:
                 for layer, side in enumerate(sides[matrix.path]):
-                    path = layers.unstacked_path(matrix.path, layer)
-                    held |= probe.placed(matrix.route, path, leaves, own[layer], side)
+                    place(matrix, layers.unstacked_path(matrix.path, layer), own[layer], side)
             else:
-                held |= probe.placed(matrix.route, matrix.path, leaves, jnp.stack(own), sides[matrix.path])
-        return held
+                place(matrix, matrix.path, jnp.stack(own), sides[matrix.path])
+        return held, beside
 
     def _example_loss(
-        self, held: dict[str, jax.Array], tokens: jax.Array, weights: jax.Array, weighted: jax.Array
+        self, held: Any, beside: Any, tokens: jax.Array, weights: jax.Array, weighted: jax.Array
     ) -> jax.Array:
         if self._loss is not None:
-            given = jax.tree.unflatten(self._structure, [held[name] for name in self._names])
-            return self._loss(given, {"tokens": tokens, "loss_weights": weights})
-        params = trees.unflatten(held)
+            return self._loss(self._tree(held), {"tokens": tokens, "loss_weights": weights})
+        params = trees.grafted(self._tree(held), beside)
         assert self._model is not None
         if self._head is None:
             logits = sites.apply(self._model, params, tokens[None])[0]
@@ -268,6 +278,10 @@ class Encoder:
         if weighted.shape[0] >= tokens.shape[0] - 1:
             return likelihood.head_loss(hidden[:-1], head, tokens[1:], weights[1:])
         return likelihood.head_loss(hidden[weighted - 1], head, tokens[weighted], weights[weighted])
+
+    def _tree(self, leaves: Any) -> Any:
+        """Leaves in the containers that the parameters came in."""
+        return jax.tree.unflatten(self._structure, [leaves[name] for name in self._names])
 
     def _frozen_head(self) -> str | None:
         """The path of the output head, when the model shows it and it is not encoded: its loss is then fused."""

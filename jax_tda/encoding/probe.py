@@ -5,7 +5,6 @@ Let a kernel W (in, out) act as W + Lᵀ E R, where L = P₀/√r and R = P₁/�
 output gradient ẏ this is (x Lᵀ)ᵀ (ẏ Rᵀ): no weight gradient is formed, and as E is zero the forward pass is untouched.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -131,23 +130,3 @@ def perturb(
     """
     change = jnp.einsum("...pi,...pq,...qo->...io", left, probe, right)
     return kernel + (change if inverse_root is None else change * inverse_root).astype(kernel.dtype)
-
-
-def placed(
-    route: str, path: str, leaves: Mapping[str, jax.Array], own: jax.Array, sides: tuple[Any, Any, Any]
-) -> dict[str, jax.Array]:
-    """What stands for one parameter while it is encoded: itself, perturbed, or leaves for its module beside it.
-
-    Args:
-      route: `weight` or `probe`.
-      path: '/'-joined parameter path.
-      leaves: the parameters.
-      own: the zero probe.
-      sides: left and right factor, and 1/√V or None.
-    """
-    left, right, inverse_root = sides
-    if route == "weight":
-        return {path: perturb(leaves[path], own, left, right, inverse_root)}
-    parent = path.rpartition("/")[0]
-    beside = {PROBE: own, LEFT: left, RIGHT: right, INVERSE_ROOT: inverse_root}
-    return {f"{parent}/{name}": leaf for name, leaf in beside.items() if leaf is not None}

@@ -11,7 +11,7 @@ from flax import nnx
 from jax_tda import Encoder, second_moments_from
 from jax_tda.core import trees
 from jax_tda.core.errors import InputError
-from jax_tda.encoding import sites
+from jax_tda.encoding import visibility
 from tests.encoding import naive
 from tests.encoding.test_encoder import TOLERANCE, examples
 
@@ -124,7 +124,10 @@ def test_a_kernel_that_is_also_read_by_hand_takes_the_weight_path():
     model = ByHand()
     params = model.init(jax.random.key(0), jnp.zeros((1, 4), jnp.int32))["params"]
     shape = jax.ShapeDtypeStruct((1, 4), jnp.int32)
-    assert set(sites.visible(model, params, shape)) == {"mlp/kernel"}
+    shown = visibility.visible(model, params, shape)
+    assert {path: site.direct for path, site in shown.items()} == {
+        "mlp/kernel": True, "mlp/bias": False, "table/embedding": False
+    }  # fmt: skip
     encoder = Encoder(model, params, None, "matrices", 5, exclude=EXCLUDE)
     assert {m.path: m.route for m in encoder.plan.matrices} == {"mlp/kernel": "probe", "table/embedding": "weight"}
     batch = examples(batch=2)
