@@ -3,9 +3,9 @@
     python benchmarks/reduction.py out/demo [--work DIR] [--sample 512]
 
 Hardware: any; a few minutes on two CPU cores for the demo. Expected: one JSON line (docs/second_moments.md shows one).
-Corpus and queries are encoded from the road's checkpoint with V exact, rank one and none, on the same projections, and
-go through the road's own settings to TrackStar rankings, retrieval and tail-patch. The road is only read; what is made
-goes to DIR, where a second run goes on, or to a directory that is thrown away.
+Corpus and queries, encoded from the road's checkpoint with V exact, rank one and none on the same projections, go with
+the road's own settings to TrackStar rankings, retrieval and tail-patch. The road is only read, its own encodings too;
+what is missing is made in DIR, where a second run goes on, or in a directory that is thrown away.
 """
 
 import argparse
@@ -42,21 +42,32 @@ def configured(kind, road, artifact, **fields):
     return kind(**settings | {name: str(v) if isinstance(v, Path) else v for name, v in fields.items()})
 
 
+def encoded(road, work, form, stream, examples):
+    """The stream's encodings with one form of V: the road's own where it has them."""
+    for name in ("encodings", "encodings_plain"):
+        place = road / name / stream
+        if open_artifact(str(place)).manifest.settings["second_moments"] == form:
+            return place
+    inputs = {"examples": road / examples, "checkpoint": road / "checkpoint"}
+    made = configured(encode.EncodeConfig, road, f"encodings/{stream}", **inputs, second_moments=form)
+    encode.run(made, str(work / form / stream))
+    return work / form / stream
+
+
 def walk(road, work, form):
-    """From the road's corpus and checkpoint to a TrackStar ranking with one form of V; the directory of its parts."""
+    """From the road's corpus and checkpoint to a TrackStar ranking with one form of V; where its parts lie."""
     out = work / form
-    for stream, examples in (("train", "corpus"), ("query", "queries")):
-        inputs = {"examples": road / examples, "checkpoint": road / "checkpoint"}
-        made = configured(encode.EncodeConfig, road, f"encodings/{stream}", **inputs, second_moments=form)
-        encode.run(made, str(out / stream))
-        curvature = configured(estimate.EstimateCurvatureConfig, road, f"curvature/{stream}", encodings=out / stream)
-        estimate.run(curvature, str(out / f"curvature_{stream}"))
-    parts = {"train": out / "curvature_train", "query": out / "curvature_query", "encodings": out / "train"}
+    sides = {s: encoded(road, work, form, s, e) for s, e in (("train", "corpus"), ("query", "queries"))}
+    parts = {"encodings": sides["train"]}
+    for stream, store in sides.items():
+        parts[stream] = out / f"curvature_{stream}"
+        config = configured(estimate.EstimateCurvatureConfig, road, f"curvature/{stream}", encodings=store)
+        estimate.run(config, str(parts[stream]))
     mix.run(configured(mix.MixCurvatureConfig, road, "corrections/trackstar", **parts), str(out / "correction"))
-    sides = {"train": out / "train", "query": out / "query", "correction": out / "correction"}
+    sides["correction"] = out / "correction"
     top = score.ScoreConfig(**{n: str(p) for n, p in sides.items()}, answers=str(road / "answers"), method=form)
     score.run(top, str(work / "rankings"))
-    return out
+    return sides
 
 
 def cosines(rows, others):
@@ -79,10 +90,10 @@ def compare_encodings(one, other):
     return {"all": spread(cosines(a.reshape(len(a), -1), b.reshape(len(b), -1))), "blocks": blocks}
 
 
-def all_scores(directory):
+def all_scores(places):
     """TrackStar's scores of every passage, [queries at once, passages] at a time."""
-    train, query = (encodings.open_encodings(str(directory / stream)) for stream in ("train", "query"))
-    correction = open_artifact(str(directory / "correction"))
+    train, query = (encodings.open_encodings(str(places[stream])) for stream in ("train", "query"))
+    correction = open_artifact(str(places["correction"]))
     root, norms = correction.array("inverse_root"), correction.array("norms").read(0, train.count)
     whole, rows = root.read(0, root.shape[0]), train.read(0, train.count).reshape(train.count, -1)
     for start in range(0, query.count, _QUERIES_AT_ONCE):
@@ -172,7 +183,7 @@ def measure(road, work, sample):
             for metric in ("mrr", "tail_patch")
         }
         return {
-            "cosine": {s: compare_encodings(places["exact"] / s, places[form] / s) for s in ("train", "query")},
+            "cosine": {s: compare_encodings(places["exact"][s], places[form][s]) for s in ("train", "query")},
             "rank_correlation": mean_interval(ranks, 0, bootstrap).as_dict(),
             "top_10_overlap": mean_interval(overlaps(rankings["exact"], rankings[form]), 0, bootstrap).as_dict(),
             "minus_exact": differences,
@@ -181,7 +192,7 @@ def measure(road, work, sample):
     matrices = per_matrix(road, sample)
     return {
         "optimizer": checkpoint_artifact.open_checkpoint(str(road / "checkpoint")).optimizer["name"],
-        "lambda": {f: open_artifact(str(p / "correction")).manifest.facts["query_weight"] for f, p in places.items()},
+        "lambda": {f: open_artifact(str(p["correction"])).manifest.facts["query_weight"] for f, p in places.items()},
         "judged": {
             f: {m: mean_interval(t.values(), 0, bootstrap).as_dict() for m, t in tables[f].items()} for f in FORMS
         },

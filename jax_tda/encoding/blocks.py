@@ -87,6 +87,18 @@ class Plan:
         """The share of the model's parameters that encodings cover."""
         return sum(self.sizes[m.path] for m in self.matrices) / max(1, sum(self.sizes.values()))
 
+    @property
+    def counts(self) -> dict[str, dict[str, int]]:
+        """How many parameters, of how many elements together, are probed, on the weight path, and excluded."""
+        fates = {m.path: m.route for m in self.matrices} | dict.fromkeys(self.excluded, "excluded")
+        return {
+            fate: {
+                "parameters": sum(given == fate for given in fates.values()),
+                "elements": sum(self.sizes[path] for path, given in fates.items() if given == fate),
+            }
+            for fate in ("probe", "weight", "excluded")
+        }
+
 
 def plan(
     shapes: dict[str, tuple[int, ...]],

@@ -86,7 +86,8 @@ class Encoder:
         self._loss = None if self._model is not None else _pure(model_or_loss)
         shapes = {path: tuple(leaf.shape) for path, leaf in self._leaves.items()}
         self._kind, self._epsilon, self._mesh, self._reduction = projection_kind, epsilon, mesh, reduction
-        self.plan = layouts.plan(shapes, self._visible(), blocks, exclude)
+        shown = nnx_models.shown_by(model_or_loss) if isinstance(model_or_loss, nnx.Module) else self._visible()
+        self.plan = layouts.plan(shapes, shown, blocks, exclude)
         self.projected_size, self.seed = projected_size, seed
         self._check_options()
         self._cpu = (mesh.devices.flat[0].platform if mesh is not None else jax.default_backend()) == "cpu"
@@ -171,7 +172,8 @@ class Encoder:
             return left, right, None
         values = matrix.view(moments.full(matrix.path, matrix.shape))
         factors = rank_one(values, matrix.path, self._epsilon)
-        if factors.residual > 1e-5:
+        # Adam's ε is part of what it divides by, so that even a V of rank one is then no product of factors.
+        if factors.residual > 1e-5 or (self._reduction == "exact" and moments.epsilon > 0):
             if self._reduction == "exact":
                 return left, right, jnp.asarray(inverse_root(values, moments.epsilon, matrix.path), jnp.float32)
             self.reduced[matrix.path] = factors.residual

@@ -71,6 +71,10 @@ def plan(config: EncodeConfig, output: str) -> str:
         covered = encoder.plan
         lines += [f"  {m.route:7} {m.path} {m.shape} → {', '.join(sorted(set(m.blocks)))}" for m in covered.matrices]
         lines += [f"  excluded {path} by {pattern!r}" for path, pattern in covered.excluded.items()]
+        lines += [
+            f"  {fate}: {count['parameters']} parameters, {count['elements']:,} elements"
+            for fate, count in covered.counts.items()
+        ]
         size = examples.count * len(covered.blocks) * config.projected_size**2 * 4
         lines.append(
             f"  {covered.attributed_share:.1%} of the parameters; {examples.count:,} examples × {len(covered.blocks)} "
@@ -220,5 +224,6 @@ def facts_of(encoder: Encoder, checkpoint: Reader, config: EncodeConfig) -> dict
         "reduced_to_rank_one": encoder.reduced,
         "encoded": {m.path: {"route": m.route, "shape": list(m.shape)} for m in encoder.plan.matrices},
         "excluded": encoder.plan.excluded,
+        "parameter_counts": encoder.plan.counts,
         "attributed_share": encoder.plan.attributed_share,
     }

@@ -173,18 +173,28 @@ def call(context: nn.module.InterceptorContext, arguments: Any, keywords: Any, o
     )
 
 
-def _einsum(equation: str, kernel: jax.Array, x: jax.Array, output: jax.Array) -> Call | None:
-    """A use by einsum that is a matrix product: no letter twice, none in all three, none summed on one side alone."""
-    inputs, weights, result = _letters(equation, x)
-    if "." in weights:
-        return None
+def einsum_axes(inputs: str, weights: str, result: str) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    """Input and output axes of a kernel in an einsum that is a matrix product over positions; None in any other.
+
+    No letter twice, none in all three, none summed on one side alone.
+    """
     ins = [c for c in weights if c in inputs and c not in result]
     outs = [c for c in weights if c not in inputs and c in result]
-    positions = [c for c in inputs if c not in weights]
-    simple = all(len(set(word)) == len(word) for word in (inputs, weights, result))
-    if not simple or len(ins) + len(outs) != len(weights) or any(c not in result for c in positions):
+    simple = all(len(set(word.replace(".", ""))) == len(word.replace(".", "")) for word in (inputs, weights, result))
+    lost = any(c not in result for c in inputs if c not in weights and c != ".")
+    if "." in weights or not simple or lost or len(ins) + len(outs) != len(weights):
         return None
-    site = Site(kernel.shape, tuple(weights.index(c) for c in ins), tuple(weights.index(c) for c in outs))
+    return tuple(weights.index(c) for c in ins), tuple(weights.index(c) for c in outs)
+
+
+def _einsum(equation: str, kernel: jax.Array, x: jax.Array, output: jax.Array) -> Call | None:
+    inputs, weights, result = _letters(equation, x)
+    axes = einsum_axes(inputs, weights, result)
+    if axes is None:
+        return None
+    site = Site(kernel.shape, *axes)
+    ins, outs = ([weights[axis] for axis in side] for side in axes)
+    positions = [c for c in inputs if c not in weights]
     moved = x.transpose([inputs.index(c) for c in (*positions, *ins)])
     order = [result.index(c) for c in (*positions, *outs)]
     back = [order.index(axis) for axis in range(len(order))]
