@@ -5,6 +5,7 @@ Every kernel is stored (in, out); scanned layers are stored stacked, (layer, in,
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -17,7 +18,7 @@ from jax_tda.models import rotary
 from jax_tda.models.decoder_config import DecoderConfig
 from jax_tda.models.norms import LayerNorm, RMSNorm
 
-_ACTIVATIONS = {
+_ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "silu": nn.silu,
     "gelu": functools.partial(nn.gelu, approximate=False),
     "gelu_tanh": functools.partial(nn.gelu, approximate=True),

@@ -50,7 +50,9 @@ def test_the_loss_of_a_paragraph_is_that_of_transformers(path, imported, theirs)
     tokens = np.array([[vocabulary.beginning_id, *vocabulary.encode(PARAGRAPH)]], np.int32)
     weights = jnp.ones(tokens.shape, jnp.float32)
     logits = jax.jit(Decoder(source.config).apply)({"params": params}, tokens)
-    ours, expected = (likelihood.loss(jnp.asarray(a), tokens, weights)[0] for a in (logits, tiny.logits(theirs, tokens)))
+    ours, expected = (
+        likelihood.loss(jnp.asarray(a), tokens, weights)[0] for a in (logits, tiny.logits(theirs, tokens))
+    )
     assert abs(float(ours - expected)) / tokens.size < 1e-4 and 1 < float(expected) / tokens.size < 4
 
 
