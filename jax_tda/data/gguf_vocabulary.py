@@ -1,5 +1,6 @@
 """The vocabulary inside a GGUF file, rebuilt as what it was: a byte-level tokenizer.json, or a SentencePiece model."""
 
+import importlib
 import json
 from typing import Any
 
@@ -129,8 +130,7 @@ def _byte_level(held: dict[str, Any], single: str | None, pattern: str) -> bytes
 
 def _sentencepiece(held: dict[str, Any], beginning: str, end: str) -> bytes:
     """A SentencePiece model of the file's pieces, scores and kinds, whose numbers GGUF took over from SentencePiece."""
-    from sentencepiece import sentencepiece_model_pb2 as protocol
-
+    protocol: Any = importlib.import_module("sentencepiece.sentencepiece_model_pb2")
     model = protocol.ModelProto()
     for piece, score, kind in zip(held["tokens"], held["scores"], held["token_type"], strict=True):
         model.pieces.add(piece=piece, score=float(score), type=int(kind))

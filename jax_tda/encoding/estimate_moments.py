@@ -143,7 +143,7 @@ def _of_batches(config: EstimateSecondMomentsConfig, checkpoint: checkpoint_arti
     total = jax.jit(lambda tree: jax.tree.map(jnp.zeros_like, tree))(params)
 
     def mean_loss(params: Any, tokens: jax.Array, weights: jax.Array) -> jax.Array:
-        logits = model.apply({"params": params}, tokens)
+        logits: Any = model.apply({"params": params}, tokens)
         return jnp.sum(likelihood.loss(logits, tokens, weights)) / jnp.sum(weights[..., 1:])
 
     def add(total: Any, params: Any, tokens: jax.Array, weights: jax.Array) -> Any:

@@ -1,5 +1,7 @@
 """Tokenizers of the kinds that foreign models bring, trained in a moment on a text with everything in it."""
 
+import json
+
 import tokenizers
 
 NASTY = (
@@ -34,9 +36,13 @@ def metaspace():
     made.decoder = decoders.Sequence(
         [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
     )
-    pieces = ["<unk>", *SPECIAL, *(f"<0x{byte:02X}>" for byte in range(256))]
-    trainer = tokenizers.trainers.BpeTrainer(vocab_size=330, special_tokens=pieces)
+    trainer = tokenizers.trainers.BpeTrainer(vocab_size=60, special_tokens=["<unk>", *SPECIAL])
     made.train_from_iterator(["the end is here", "spaces and lines"] * 3, trainer)
+    # The bytes that spell what has no piece are pieces, not special tokens.
+    state = json.loads(made.to_str())
+    pieces = state["model"]["vocab"]
+    pieces |= {f"<0x{byte:02X}>": len(pieces) + byte for byte in range(256)}
+    made = tokenizers.Tokenizer.from_str(json.dumps(state))
     made.post_processor = tokenizers.processors.TemplateProcessing(
         single="<begin> $A <end>", special_tokens=[(token, made.token_to_id(token)) for token in ("<begin>", "<end>")]
     )

@@ -31,7 +31,7 @@ from tests.models.importers import tiny
 def place(tmp_path_factory):
     """A model with its tokenizer, imported, and a corpus tokenized with it."""
     place = tmp_path_factory.mktemp("imported")
-    model = tiny.model("llama grouped tied biased", vocab_size=330)
+    model = tiny.model("llama grouped tied biased", vocab_size=340)
     model.save_pretrained(place / "model")
     transformers.PreTrainedTokenizerFast(tokenizer_object=byte_level(), eos_token="<end>").save_pretrained(
         place / "model"
@@ -63,7 +63,7 @@ def test_an_imported_checkpoint_is_the_model_that_was_given(place):
     assert facts["context"] == corpus.context == 20 and facts["imported"]["family"] == "llama"
     assert set(checkpoint.reader.manifest.settings["files"]) >= {"model.safetensors", "config.json", "tokenizer.json"}
     tokens = corpus.examples(np.arange(4), 20, 4)["tokens"]
-    expected = tiny.logits(tiny.model("llama grouped tied biased", vocab_size=330), tokens)
+    expected = tiny.logits(tiny.model("llama grouped tied biased", vocab_size=340), tokens)
     found = jax.jit(checkpoint.model.apply)({"params": checkpoint.params()}, tokens)
     np.testing.assert_allclose(found, expected, atol=1e-4, rtol=0)
 
@@ -143,7 +143,7 @@ def decaying(model):
 @pytest.mark.parametrize("grouped", [True, False], ids=["two groups", "one group"])
 def test_an_optimizer_pt_gives_each_parameter_its_own_second_moments(grouped, place, tmp_path):
     """V̂ of every kernel = exp_avg_sq / (1 − b2^t) of the torch parameter that it was imported from."""
-    model = tiny.model("llama grouped tied biased", vocab_size=330)
+    model = tiny.model("llama grouped tied biased", vocab_size=340)
     optimizer = torch.optim.AdamW(decaying(model) if grouped else model.parameters(), lr=0.0, betas=(0.9, 0.95))
     for step in range(3):
         optimizer.zero_grad()
