@@ -78,7 +78,9 @@ class Array:
             self.store[start:stop].write(values).result()
 
 
-def create(path: str, shape: tuple[int, ...], dtype: str, shard_rows: int, *, compressed: bool = False) -> Array:
+def create(
+    path: str, shape: tuple[int, ...], dtype: str, shard_rows: int, *, compressed: bool = False, level: int = 3
+) -> Array:
     """Makes an array whose missing rows read as NaN (floats) or −1 (integers), or opens the same one again.
 
     Args:
@@ -87,13 +89,15 @@ def create(path: str, shape: tuple[int, ...], dtype: str, shard_rows: int, *, co
       dtype: zarr3 data type.
       shard_rows: rows per shard, which is also the unit of writing; a shard holds chunks of at most 1 MiB.
       compressed: whether chunks are zstd-compressed.
+      level: how hard zstd tries.
     """
     shape = tuple(int(size) for size in shape)
     row_bytes = max(1, int(np.prod(shape[1:], dtype=np.int64)) * np.dtype(_numpy(dtype)).itemsize)
     # A chunk is the smallest thing that can be read: rows of about 1 MiB, dividing the shard evenly as zarr asks.
     chunk_rows = next(n for n in range(min(shard_rows, max(1, (1 << 20) // row_bytes)), 0, -1) if shard_rows % n == 0)
     codecs: list[dict[str, Any]] = [{"name": "bytes", "configuration": {"endian": "little"}}]
-    inner = [*codecs, *([{"name": "zstd", "configuration": {"level": 3}}] if compressed else []), {"name": "crc32c"}]
+    compression = [{"name": "zstd", "configuration": {"level": level}}] if compressed else []
+    inner = [*codecs, *compression, {"name": "crc32c"}]
     spec = _spec(path) | {
         "metadata": {
             "shape": list(shape),

@@ -9,6 +9,7 @@ import numpy as np
 
 from jax_tda.artifacts import encodings as schema
 from jax_tda.artifacts.artifact import Reader, Writer, begin, open_artifact
+from jax_tda.artifacts.formats import StoreConfig
 from jax_tda.core import mesh as meshes
 from jax_tda.core.config import input_path, settings
 from jax_tda.core.errors import InputError
@@ -41,6 +42,7 @@ class EncodeConfig:
       examples_at_once: how many examples of a batch each device has in flight; 0 takes all. Few are faster on a CPU.
       scan_unroll: how many layers the compiler sees at once; more compiles longer and often runs faster on a CPU.
       shard_rows: examples per shard, the unit of writing and of resumption.
+      store: the format of the stored numbers.
     """
 
     examples: str = input_path()
@@ -57,6 +59,7 @@ class EncodeConfig:
     examples_at_once: int = 0
     scan_unroll: int = 1
     shard_rows: int = 1024
+    store: StoreConfig = dataclasses.field(default_factory=StoreConfig)
 
 
 def plan(config: EncodeConfig, output: str) -> str:
@@ -68,10 +71,13 @@ def plan(config: EncodeConfig, output: str) -> str:
         covered = encoder.plan
         lines += [f"  {m.route:7} {m.path} {m.shape} → {', '.join(sorted(set(m.blocks)))}" for m in covered.matrices]
         lines += [f"  excluded {path} by {pattern!r}" for path, pattern in covered.excluded.items()]
-        size = examples.count * len(covered.blocks) * config.projected_size**2 * 4
+        parts = config.store.parts(len(covered.blocks), config.projected_size).values()
+        size = examples.count * sum(part.bytes for part in parts)
         lines.append(
             f"  {covered.attributed_share:.1%} of the parameters; {examples.count:,} examples × {len(covered.blocks)} "
-            f"blocks of {config.projected_size}×{config.projected_size} = {size / 2**20:,.1f} MiB"
+            f"blocks of {config.projected_size}×{config.projected_size} in {config.store.type}"
+            f"{f', rank {config.store.rank}' if config.store.rank else ''} = {size / 2**20:,.1f} MiB"
+            f"{' before compression' if config.store.step else ''}"
         )
     return "\n".join(lines)
 
@@ -79,6 +85,7 @@ def plan(config: EncodeConfig, output: str) -> str:
 def run(config: EncodeConfig, output: str) -> Reader:
     """Writes the encodings artifact; a killed run redoes at most the shard in flight."""
     _check_choices(config)
+    config.store.parts(1, config.projected_size)
     examples = corpora.open_corpus(config.examples)
     checkpoint = open_artifact(config.checkpoint, checkpoint_artifact.KIND)
     checkpoint_artifact.check_fits(checkpoint, examples.reader)
@@ -127,8 +134,7 @@ def _encoder(config: EncodeConfig) -> Encoder:
 
 def _encode_shards(writer: Writer, encoder: Encoder, examples: corpora.Corpus, config: EncodeConfig) -> dict[str, Any]:
     count, blocks, p, rows = examples.count, encoder.plan.blocks, config.projected_size, config.shard_rows
-    store = writer.array("encodings", (count, len(blocks), p, p), "float32", rows)
-    status_store = writer.array("status", (count,), "int8", rows)
+    store = schema.EncodingWriter(writer, config.store, (count, len(blocks), p, p), rows)
     lengths = examples.spans[:, 0]
     buckets = bucket_lengths(lengths, config.buckets)
     finished = writer.finished_units()
@@ -144,8 +150,7 @@ def _encode_shards(writer: Writer, encoder: Encoder, examples: corpora.Corpus, c
             values[batch - start] = np.stack([np.asarray(encoded[block])[: len(batch)] for block in blocks], axis=1)
             progress.advance(len(batch))
         status = _judge(values)
-        store.write_shard(start, values)
-        status_store.write_shard(start, status)
+        store.write_shard(start, values, status)
         finished[unit] = {"rows": len(members)} | {
             name: [examples.ids[start + row] for row in np.flatnonzero(status == code)]
             for code, name in schema.STATUS_NAMES.items()
@@ -177,6 +182,7 @@ def _facts(encoder: Encoder, checkpoint: Reader, config: EncodeConfig) -> dict[s
     return {
         "blocks": list(encoder.plan.blocks),
         "projected_size": config.projected_size,
+        "store": settings(config.store),
         "projection": hashlib.sha256(prints.encode()).hexdigest(),
         "projection_fingerprints": encoder.fingerprints,
         "checkpoint": checkpoint.manifest.digest,
