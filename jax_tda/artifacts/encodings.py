@@ -1,8 +1,8 @@
 """The schema of an encodings artifact: `encodings`, `status` [examples], `ids.jsonl`, for integers also `scales`.
 
 `encodings` is [examples, blocks, p, p], or what its format makes of that (`formats.StoreConfig`, `store` in the
-manifest). Row i is the example on line i of `ids.jsonl`. `status` says whether a row may be used: a gradient of zero has
-no direction, and one that is not finite is stored as NaN; both are left out of R and of rankings.
+manifest). Row i is the example on line i of `ids.jsonl`. `status` says whether a row may be used: a gradient of zero
+has no direction, and one that is not finite is stored as NaN; both are left out of R and of rankings.
 """
 
 import functools
