@@ -95,6 +95,7 @@ def create(
     shard_rows: int,
     *,
     compressed: bool = False,
+    level: int = 3,
     shard_columns: int | None = None,
 ) -> Array:
     """Makes an array whose missing rows read as NaN (floats) or −1 (integers), or opens the same one again.
@@ -105,6 +106,7 @@ def create(
       dtype: zarr3 data type.
       shard_rows: rows per shard, which is also the unit of writing; a shard holds chunks of at most 1 MiB.
       compressed: whether chunks are zstd-compressed.
+      level: how hard zstd tries.
       shard_columns: for an array [rows, columns] that is written column by column and read row by row: columns per
         shard, which then holds every row, each in a chunk of its own.
     """
@@ -116,7 +118,8 @@ def create(
     if shard_columns is not None:
         shard, chunk = (shape[0], shard_columns), (1, shard_columns)
     codecs: list[dict[str, Any]] = [{"name": "bytes", "configuration": {"endian": "little"}}]
-    inner = [*codecs, *([{"name": "zstd", "configuration": {"level": 3}}] if compressed else []), {"name": "crc32c"}]
+    compression = [{"name": "zstd", "configuration": {"level": level}}] if compressed else []
+    inner = [*codecs, *compression, {"name": "crc32c"}]
     spec = _spec(path) | {
         "metadata": {
             "shape": list(shape),

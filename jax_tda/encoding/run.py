@@ -10,6 +10,7 @@ import numpy as np
 
 from jax_tda.artifacts import encodings as schema
 from jax_tda.artifacts.artifact import Reader, Writer, begin, open_artifact
+from jax_tda.artifacts.formats import StoreConfig
 from jax_tda.core import mesh as meshes
 from jax_tda.core.config import input_path, settings
 from jax_tda.core.errors import InputError
@@ -43,6 +44,7 @@ class EncodeConfig:
       examples_at_once: how many examples of a batch each device has in flight; 0 takes all, None what ran fastest.
       unroll_layers: whether layers are compiled one by one; None what ran fastest.
       shard_rows: examples per shard, the unit of writing and of resumption.
+      store: the format of the stored numbers.
     """
 
     examples: str = input_path()
@@ -60,6 +62,7 @@ class EncodeConfig:
     examples_at_once: int | None = None
     unroll_layers: bool | None = None
     shard_rows: int = 1024
+    store: StoreConfig = dataclasses.field(default_factory=StoreConfig)
 
 
 def plan(config: EncodeConfig, output: str) -> str:
@@ -75,10 +78,13 @@ def plan(config: EncodeConfig, output: str) -> str:
             f"  {fate}: {count['parameters']} parameters, {count['elements']:,} elements"
             for fate, count in covered.counts.items()
         ]
-        size = examples.count * len(covered.blocks) * config.projected_size**2 * 4
+        parts = config.store.parts(len(covered.blocks), config.projected_size).values()
+        size = examples.count * sum(part.bytes for part in parts)
         lines.append(
             f"  {covered.attributed_share:.1%} of the parameters; {examples.count:,} examples × {len(covered.blocks)} "
-            f"blocks of {config.projected_size}×{config.projected_size} = {size / 2**20:,.1f} MiB"
+            f"blocks of {config.projected_size}×{config.projected_size} in {config.store.type}"
+            f"{f', rank {config.store.rank}' if config.store.rank else ''} = {size / 2**20:,.1f} MiB"
+            f"{' before compression' if config.store.step else ''}"
         )
     return "\n".join(lines)
 
@@ -86,6 +92,7 @@ def plan(config: EncodeConfig, output: str) -> str:
 def run(config: EncodeConfig, output: str) -> Reader:
     """Writes the encodings artifact; a killed run redoes at most the shard in flight."""
     check_choices(config)
+    config.store.parts(1, config.projected_size)
     examples = corpora.open_corpus(config.examples)
     checkpoint = open_artifact(config.checkpoint, checkpoint_artifact.KIND)
     checkpoint_artifact.check_fits(checkpoint, examples.reader)
@@ -141,12 +148,10 @@ def make_encoder(config: EncodeConfig) -> Encoder:
 
 def _encode_shards(writer: Writer, encoder: Encoder, examples: corpora.Corpus, config: EncodeConfig) -> dict[str, Any]:
     count, blocks, p, rows = examples.count, encoder.plan.blocks, config.projected_size, config.shard_rows
-    store = writer.array("encodings", (count, len(blocks), p, p), "float32", rows)
-    status_store = writer.array("status", (count,), "int8", rows)
+    store = schema.EncodingWriter(writer, config.store, (count, len(blocks), p, p), rows)
     finished = writer.finished_units()
     for unit, start, values, status in encoded_shards(encoder, examples, config, finished):
-        store.write_shard(start, values)
-        status_store.write_shard(start, status)
+        store.write_shard(start, values, status)
         finished[unit] = unit_facts(examples, start, status)
         writer.finish_unit(unit, finished[unit])
     return counts_of(examples, config, finished)
@@ -216,6 +221,7 @@ def facts_of(encoder: Encoder, checkpoint: Reader, config: EncodeConfig) -> dict
     return {
         "blocks": list(encoder.plan.blocks),
         "projected_size": config.projected_size,
+        "store": settings(config.store),
         "projection": hashlib.sha256(prints.encode()).hexdigest(),
         "projection_fingerprints": encoder.fingerprints,
         "checkpoint": checkpoint.manifest.digest,

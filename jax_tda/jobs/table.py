@@ -26,6 +26,7 @@ JOBS: Mapping[str, str] = {
 PARTS: Mapping[str, str] = {
     "decoder": "jax_tda.models.decoder_config:DecoderConfig",
     "optimizer": "jax_tda.training.optimizers:OptimizerConfig",
+    "store": "jax_tda.artifacts.formats:StoreConfig",
     "bm25": "jax_tda.baselines.lexical:LexicalConfig",
     "tail_patch": "jax_tda.evaluation.tail_patch:TailPatchConfig",
     "page": "jax_tda.viewer.settings:PageConfig",
