@@ -80,7 +80,7 @@ def _trace(
             return output
         # What depends on the kernel through the module is cut off; whatever use remains is another one.
         held: list[jax.Array] = [module.get_variable("params", name) for name in (sites.name(module), probe.PROBE)]
-        return _mark(path, *held, output)
+        return _mark(path, held[0], held[1], output)
 
     def trace(held: Any, tokens: jax.Array) -> Any:
         with nn.intercept_methods(blind):
