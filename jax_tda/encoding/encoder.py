@@ -196,7 +196,7 @@ class Encoder:
         )
 
     def _example_loss(self, probes: Any, leaves: Any, sides: Any, tokens: jax.Array, weights: jax.Array) -> jax.Array:
-        held, beside = dict(leaves), {}
+        held, beside = dict(leaves), dict[str, Any]()
         for matrix in self.plan.matrices:
             left, right, root = sides[matrix.path]
             # Matrices of one block share its probe, and autodiff sums what reaches it.

@@ -79,7 +79,8 @@ def _trace(
         if path in left_alone | suspects:
             return output
         # What depends on the kernel through the module is cut off; whatever use remains is another one.
-        kernel, shadow = (module.get_variable("params", name) for name in (sites.name(module), probe.PROBE))
+        kernel: jax.Array = module.get_variable("params", sites.name(module))
+        shadow: jax.Array = module.get_variable("params", probe.PROBE)
         return _mark(path, kernel, shadow, output)
 
     def trace(held: Any, tokens: jax.Array) -> Any:
@@ -101,7 +102,7 @@ def _trace(
 
 def _own(module: nn.Module) -> dict[str, Site]:
     """What the module itself holds, as it stands: a vector as a matrix of one row, a convolution's kernel flat."""
-    found = {}
+    found: dict[str, Site] = {}
     variables: Mapping[str, Any] = module.variables.get("params", {})
     for name, value in variables.items():
         shape = getattr(value, "shape", None)
@@ -166,8 +167,9 @@ def _is_itself(path: str, given: list[_Origin], inner: core.Jaxpr, names: list[s
         if origin is None or names[origin[0]] != name:
             return False
         axes = next(e.params["axes"] for e in inner.eqns if e.primitive.name == "reduce_sum" and variable in e.invars)
-        mapped = variable.aval.ndim - len(axes)
+        aval: Any = variable.aval
+        mapped = aval.ndim - len(axes)
         # What `vmap` mapped must lead, and there must be no further axis.
-        if set(axes) != set(range(mapped, variable.aval.ndim)) or origin[1] + mapped != lead.get(path):
+        if set(axes) != set(range(mapped, aval.ndim)) or origin[1] + mapped != lead.get(path):
             return False
     return True
