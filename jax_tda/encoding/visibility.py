@@ -79,8 +79,9 @@ def _trace(
         if path in left_alone | suspects:
             return output
         # What depends on the kernel through the module is cut off; whatever use remains is another one.
-        held: list[jax.Array] = [module.get_variable("params", name) for name in (sites.name(module), probe.PROBE)]
-        return _mark(path, held[0], held[1], output)
+        kernel: jax.Array = module.get_variable("params", sites.name(module))
+        shadow: jax.Array = module.get_variable("params", probe.PROBE)
+        return _mark(path, kernel, shadow, output)
 
     def trace(held: Any, tokens: jax.Array) -> Any:
         with nn.intercept_methods(blind):
@@ -166,9 +167,9 @@ def _is_itself(path: str, given: list[_Origin], inner: core.Jaxpr, names: list[s
         if origin is None or names[origin[0]] != name:
             return False
         axes = next(e.params["axes"] for e in inner.eqns if e.primitive.name == "reduce_sum" and variable in e.invars)
-        seen: Any = variable.aval
-        mapped = seen.ndim - len(axes)
+        aval: Any = variable.aval
+        mapped = aval.ndim - len(axes)
         # What `vmap` mapped must lead, and there must be no further axis.
-        if set(axes) != set(range(mapped, seen.ndim)) or origin[1] + mapped != lead.get(path):
+        if set(axes) != set(range(mapped, aval.ndim)) or origin[1] + mapped != lead.get(path):
             return False
     return True
