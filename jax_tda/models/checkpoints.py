@@ -4,6 +4,7 @@ A training checkpoint holds {"params", "opt_state", "step"}; foreign readers see
 gives the very types (Optax's named tuples) of the tree it is read like.
 """
 
+import math
 import re
 from typing import Any
 
@@ -20,12 +21,13 @@ from jax_tda.models.interface import Params
 _STEP = re.compile(r"step_(\d{9})")
 
 
-def save(directory: str, state: Any) -> None:
+def save(directory: str, state: Any, sparing: bool = False) -> None:
     """Writes a tree of arrays; a directory that is being written has another name until it is complete.
 
     Args:
       directory: the checkpoint's own directory, which must not exist.
       state: any tree of arrays, for instance {"params", "opt_state", "step"}.
+      sparing: whether at most the largest array, in whole gigabytes, is on its way through the host's memory at once.
 
     Raises:
       InputError: if the directory exists.
@@ -38,6 +40,13 @@ def save(directory: str, state: Any) -> None:
             expected="a path where nothing is",
             remedy="choose another directory, or delete this one",
         )
+    if sparing:
+        largest = max(leaf.nbytes for leaf in jax.tree.leaves(state))
+        gigabytes = math.ceil(largest / 10**9)
+        handler = ocp.PyTreeCheckpointHandler(save_concurrent_gb=gigabytes, save_device_host_concurrent_gb=gigabytes)
+        with ocp.Checkpointer(handler) as checkpointer:
+            checkpointer.save(_absolute(path), args=ocp.args.PyTreeSave(state))
+        return
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(_absolute(path), state)
 

@@ -145,7 +145,7 @@ def test_a_sentencepiece_model_in_a_gguf_file_has_the_ids_it_was_made_with(tmp_p
         add_space_prefix=True,
     )
     made = foreign_vocabulary.read(path, "", "", 1000)
-    assert made.encode(NASTY) == original.encode(NASTY) and len(set(made.encode(NASTY))) > 60
+    assert made.encode(NASTY) == original.encode(NASTY) and len(set(made.encode(NASTY))) > 40
     assert (made.beginning_id, made.end_id, made.size) == (3, 1, original.get_piece_size())
 
 

@@ -27,7 +27,7 @@ def folder(saved, tmp_path):
     return tmp_path
 
 
-def refused(folder, *words):
+def expect_refusal(folder, *words):
     with pytest.raises(InputError) as caught:
         assemble.check(open_source(str(folder)))
     assert [word for word in words if word not in str(caught.value)] == []
@@ -63,15 +63,15 @@ def test_a_sharded_folder_is_read_as_one(folder, saved):
 
 def test_a_wrong_folder_is_refused(tmp_path):
     """Nothing there, or something else."""
-    refused(tmp_path / "nowhere", "nowhere/config.json", "no such file", "save_pretrained")
+    expect_refusal(tmp_path / "nowhere", "nowhere/config.json", "no such file", "save_pretrained")
     (tmp_path / "config.json").write_text("{")
-    refused(tmp_path, "config.json cannot be read")
+    expect_refusal(tmp_path, "config.json cannot be read")
 
 
 def test_an_unknown_architecture_is_refused_with_those_that_are_known(folder):
     """Before any tensor is looked at."""
     changed(folder / "config.json", model_type="mamba")
-    refused(folder, "config.json", "mamba", "llama, mistral", "docs/models.md")
+    expect_refusal(folder, "config.json", "mamba", "llama, mistral", "docs/models.md")
 
 
 @pytest.mark.parametrize(
@@ -87,39 +87,39 @@ def test_an_unknown_architecture_is_refused_with_those_that_are_known(folder):
 def test_a_configuration_that_the_decoder_cannot_follow_is_refused(entries, word, folder):
     """Silence would give another model."""
     changed(folder / "config.json", **entries)
-    refused(folder, "config.json", word)
+    expect_refusal(folder, "config.json", word)
 
 
 def test_a_missing_shard_is_named(folder):
     """By its path, before anything is read."""
     shard = shard_of(folder, NAME)
     shard.unlink()
-    refused(folder, str(shard), "is missing", "copy the whole folder again")
+    expect_refusal(folder, str(shard), "is missing", "copy the whole folder again")
 
 
 def test_a_damaged_shard_is_named(folder):
     """A download that broke off."""
     shard = shard_of(folder, NAME)
     shard.write_bytes(shard.read_bytes()[:200])
-    refused(folder, str(shard), "damaged")
+    expect_refusal(folder, str(shard), "damaged")
 
 
 def test_a_tensor_that_is_missing_wrong_or_superfluous_is_named(folder):
     """With the shape it should have, and our parameter that it is for."""
     rewritten(folder, NAME, {NAME: np.zeros((24, 15), np.float32)})
-    refused(folder, NAME, "(24, 15)", "(24, 16), for layers/mlp/up/kernel")
+    expect_refusal(folder, NAME, "(24, 15)", "(24, 16), for layers/mlp/up/kernel")
     rewritten(folder, NAME, {})
-    refused(folder, NAME, shard_of(folder, NAME).name, "does not hold")
+    expect_refusal(folder, NAME, shard_of(folder, NAME).name, "does not hold")
     index = folder / "model.safetensors.index.json"
     placed = json.loads(index.read_text())["weight_map"]
     index.write_text(json.dumps({"weight_map": {name: file for name, file in placed.items() if name != NAME}}))
-    refused(folder, NAME, "is missing", "(24, 16)")
+    expect_refusal(folder, NAME, "is missing", "(24, 16)")
 
 
 def test_a_tensor_without_a_place_is_named(folder):
     """A parameter that is left out makes another model."""
     changed(folder / "config.json", num_hidden_layers=1)
-    refused(folder, "model.layers.1.input_layernorm.weight belongs to nothing")
+    expect_refusal(folder, "model.layers.1.input_layernorm.weight belongs to nothing")
 
 
 def test_pickled_weights_are_refused(folder):
@@ -127,7 +127,7 @@ def test_pickled_weights_are_refused(folder):
     for path in folder.glob("model*"):
         path.unlink()
     (folder / "pytorch_model.bin").write_bytes(b"")
-    refused(folder, "pytorch_model.bin", "unpickled")
+    expect_refusal(folder, "pytorch_model.bin", "unpickled")
 
 
 def test_values_that_are_not_finite_are_refused(folder):
