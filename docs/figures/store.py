@@ -45,17 +45,17 @@ def frame():
     parts = []
     for level in LEVELS:
         y = down(level)
-        parts.append(f'<path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" stroke="#80889144"/>')
+        parts.append(f'<path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" stroke="#808891" stroke-opacity="0.27"/>')
         parts.append(text(LEFT - 8, y + 4, f"{level:.2f}", "end"))
     for tick in TICKS:
         x = across(tick)
-        parts.append(f'<path d="M{x:.1f} {TOP}V{HEIGHT - BOTTOM}" stroke="#80889144"/>')
+        parts.append(f'<path d="M{x:.1f} {TOP}V{HEIGHT - BOTTOM}" stroke="#808891" stroke-opacity="0.27"/>')
         parts.append(text(x, HEIGHT - BOTTOM + 18, f"1/{tick}" if tick > 1 else "1"))
     parts.append(text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8, "bytes, as a share of float32's"))
     parts.append(text(LEFT, TOP - 8, "share of float32's ten best passages kept", "start"))
     x, y = across(8), down(0.95)
     box = f'x="{x:.1f}" y="{TOP}" width="{WIDTH - RIGHT - x:.1f}" height="{y - TOP:.1f}"'
-    return [f'<rect {box} fill="#3a9a5022"/>', *parts]
+    return [f'<rect {box} fill="#3a9a50" fill-opacity="0.13"/>', *parts]
 
 
 def series(found):
