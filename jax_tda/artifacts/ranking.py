@@ -12,6 +12,8 @@ from jax_tda.artifacts.artifact import Reader, open_artifact
 from jax_tda.core.errors import InputError
 
 KIND = "ranking"
+# A directory of many rankings under one manifest.
+SWEEP_KIND = "sweep"
 _ENDS = ("proponents", "opponents")
 
 
@@ -82,6 +84,11 @@ def _foreign(file: epath.Path) -> Iterator[dict[str, Any]]:
 def read_all(path: str) -> tuple[dict[str, list[dict[str, Any]]], dict[str, Reader], dict[str, str]]:
     """Rows by method, the artifacts among them, and SHA-256 of the files that are nobody's artifact."""
     place = epath.Path(path)
+    if (place / "manifest.json").exists():
+        sweep = open_artifact(path, SWEEP_KIND)
+        names = sorted(name for name in sweep.manifest.files if name.endswith(".jsonl"))
+        rows = {name.removesuffix(".jsonl"): list(sweep.read_lines(name)) for name in names}
+        return rows, dict.fromkeys(rows, sweep), {}
     files = [place] if place.name.endswith(".jsonl") else sorted(place.glob("*.jsonl")) if place.exists() else []
     if not files:
         raise InputError(
@@ -90,7 +97,7 @@ def read_all(path: str) -> tuple[dict[str, list[dict[str, Any]]], dict[str, Read
             expected="a ranking file, or a directory of them",
             remedy="run score or rank_baseline first, or check the path",
         )
-    rankings, readers, foreign = {}, {}, {}
+    rankings, readers, foreign = dict[str, Any](), dict[str, Reader](), dict[str, str]()
     for file in files:
         name = file.name.removesuffix(".jsonl")
         rankings[name], reader = read(str(file))

@@ -3,6 +3,8 @@
 Source: TrackStar (arXiv 2410.17413): R = λ R_eval + (1 − λ) R_train per block, before unit norm.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from jax_tda.core.errors import InputError
@@ -69,6 +71,68 @@ def default_component(dimension: int, fraction: float) -> int:
     return max(1, round(fraction * dimension))
 
 
+class Spectrum(NamedTuple):
+    """R = U diag(σ) Uᵀ of each block: eigenvalues [blocks, K], ascending, none negative, and vectors [blocks, K, K]."""
+
+    values: np.ndarray
+    vectors: np.ndarray
+
+
+def spectrum(curvature_BKK: np.ndarray, names: tuple[str, ...] | None = None) -> Spectrum:
+    """The eigenvalues and vectors of each block, float64; negative ones are rounding and count as zero.
+
+    Args:
+      curvature_BKK: [blocks, K, K], symmetric.
+      names: block names, for messages.
+
+    Raises:
+      InputError: a block is not finite, or zero.
+    """
+    found = Spectrum(np.empty(curvature_BKK.shape[:2], np.float64), np.empty(curvature_BKK.shape, np.float64))
+    for index, block in enumerate(np.asarray(curvature_BKK, np.float64)):
+        name = names[index] if names else index
+        if not np.all(np.isfinite(block)):
+            raise InputError(
+                f"the curvature of block {name} is not finite",
+                got="NaN or infinity",
+                expected="an autocorrelation of finite encodings",
+                remedy="estimate the curvature again; rows that are NaN must be left out of it",
+            )
+        values, found.vectors[index] = np.linalg.eigh(block)
+        found.values[index] = np.maximum(values, 0.0)
+        if not values[-1] > 0:
+            raise InputError(
+                f"the curvature of block {name} is zero",
+                got="no gradient in any example it was estimated from",
+                expected="a block that some example has a gradient in",
+                remedy="exclude the block's parameters from the encoding",
+            )
+    return found
+
+
+def damped(values_BK: np.ndarray, damping: float, names: tuple[str, ...] | None = None) -> np.ndarray:
+    """σ + damping × mean(σ) of each block: float64 [blocks, K].
+
+    Args:
+      values_BK: eigenvalues, ascending.
+      damping: in units of the block's mean eigenvalue.
+      names: block names, for messages.
+
+    Raises:
+      InputError: a block stays singular.
+    """
+    found = values_BK + damping * values_BK.mean(axis=1, keepdims=True)
+    for index, (values, raised) in enumerate(zip(values_BK, found, strict=True)):
+        if not raised[0] > values[-1] * values.size * np.finfo(np.float32).eps * 1e-3:
+            raise InputError(
+                f"the curvature of block {names[index] if names else index} is singular",
+                got=f"smallest eigenvalue {raised[0]:.3g}, largest {values[-1]:.3g}, damping {damping}",
+                expected="a positive definite matrix",
+                remedy="raise damping (0.1 is the default), or estimate the curvature from more examples",
+            )
+    return found
+
+
 def inverse_root(curvature_BKK: np.ndarray, damping: float, names: tuple[str, ...] | None = None) -> np.ndarray:
     """R^(-1/2) for each block: U diag((max(σ, 0) + damping × mean(σ))^(-1/2)) Uᵀ, float64.
 
@@ -80,35 +144,11 @@ def inverse_root(curvature_BKK: np.ndarray, damping: float, names: tuple[str, ..
     Raises:
       InputError: a block is not finite, or singular with damping 0.
     """
-    roots = np.empty(curvature_BKK.shape, np.float64)
-    for index, block in enumerate(np.asarray(curvature_BKK, np.float64)):
-        name = names[index] if names else index
-        if not np.all(np.isfinite(block)):
-            raise InputError(
-                f"the curvature of block {name} is not finite",
-                got="NaN or infinity",
-                expected="an autocorrelation of finite encodings",
-                remedy="estimate the curvature again; rows that are NaN must be left out of it",
-            )
-        values, vectors = np.linalg.eigh(block)
-        values = np.maximum(values, 0.0)
-        if not values[-1] > 0:
-            raise InputError(
-                f"the curvature of block {name} is zero",
-                got="no gradient in any example it was estimated from",
-                expected="a block that some example has a gradient in",
-                remedy="exclude the block's parameters from the encoding",
-            )
-        damped = values + damping * values.mean()
-        if not damped[0] > values[-1] * values.size * np.finfo(np.float32).eps * 1e-3:
-            raise InputError(
-                f"the curvature of block {name} is singular",
-                got=f"smallest eigenvalue {damped[0]:.3g}, largest {values[-1]:.3g}, damping {damping}",
-                expected="a positive definite matrix",
-                remedy="raise damping (0.1 is the default), or estimate the curvature from more examples",
-            )
-        roots[index] = (vectors / np.sqrt(damped)) @ vectors.T
-    return roots
+    values, vectors = spectrum(curvature_BKK, names)
+    roots = np.sqrt(damped(values, damping, names))
+    for index, root in enumerate(roots):
+        vectors[index] = (vectors[index] / root) @ vectors[index].T
+    return vectors
 
 
 def check_undamped(damping: float, sample: int, dimension: int) -> None:

@@ -1,18 +1,16 @@
-"""mix_curvature: λ, R^(-1/2) and the corpus's norms under it: all that scoring needs beside the encodings."""
+"""mix_curvature: λ, R^(-1/2) and, for stored encodings, their norms under it: what scoring needs beside encodings."""
 
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jax_tda.artifacts.artifact import Reader, begin, open_artifact
-from jax_tda.artifacts.encodings import EncodingStore, check_joinable, open_encodings, shared_facts
-from jax_tda.attribution import curvature, estimate, similarity
+from jax_tda.artifacts.encodings import check_joinable, joined_facts, open_encodings
+from jax_tda.attribution import curvature, estimate, scan
 from jax_tda.core.config import input_path, settings
 from jax_tda.core.errors import InputError
-from jax_tda.core.progress import Progress
 
 KIND = "correction"
 
@@ -24,7 +22,7 @@ class MixCurvatureConfig:
     Args:
       train: curvature of the corpus.
       query: curvature of the queries; empty for R_train alone.
-      encodings: the corpus's encodings, whose norms are computed.
+      encodings: the corpus's encodings, whose norms are computed; empty for none, as where no encodings are stored.
       query_weight: λ in R = λ R_query + (1 − λ) R_train; a negative number chooses it by the rule.
       component_fraction: the rule reads the spectra at this share of the encoding's dimension, when `component` is 0.
       component: the rule's k itself.
@@ -50,58 +48,77 @@ def plan(config: MixCurvatureConfig, output: str) -> str:
 
 def run(config: MixCurvatureConfig, output: str) -> Reader:
     """Writes the correction artifact: `inverse_root` float32 [blocks, p², p²] and `norms` float32 [examples]."""
-    if config.query_weight > 1 or (config.query_weight != 0 and not config.query):
-        raise InputError(
-            "mix_curvature.query_weight is not possible",
-            got=f"{config.query_weight} with query curvature {config.query or 'none'}",
-            expected="0 without query curvature; with it, between 0 and 1, or negative for the rule",
-            remedy="set mix_curvature.query_weight, or give mix_curvature.query",
-        )
-    store = open_encodings(config.encodings)
-    inputs = {"train": open_artifact(config.train, estimate.KIND), "encodings": store.reader}
+    check_weight("mix_curvature.query_weight", config.query_weight, config.query)
+    inputs = {"train": open_artifact(config.train, estimate.KIND)}
     if config.query:
         inputs["query"] = open_artifact(config.query, estimate.KIND)
-    for name, reader in inputs.items():
-        if name != "encodings":
-            check_joinable(reader, store.reader)
+        check_joinable(inputs["query"], inputs["train"])
+    store = open_encodings(config.encodings) if config.encodings else None
+    if store:
+        check_joinable(inputs["train"], store.reader)
+        inputs["encodings"] = store.reader
     writer = begin(output, KIND, settings(config), inputs)
     if isinstance(writer, Reader):
         return writer
-    root, facts = _correction(config, store, inputs)
+    train, query = (whole(inputs[name]) if name in inputs else None for name in ("train", "query"))
+    assert train is not None
+    rule = Rule(config.component, config.component_fraction)
+    mixed, facts = mixture(config.query_weight, rule, train, query, inputs)
+    curvature.check_undamped(config.damping, facts["sample"], train.shape[1])
+    root = curvature.inverse_root(mixed, config.damping, tuple(inputs["train"].manifest.facts["blocks"]))
     roots = writer.array("inverse_root", root.shape, "float32", 1)
     for block, value in enumerate(root):
         roots.write_shard(block, value[None].astype(np.float32))
-    norms = writer.array("norms", (store.count,), "float32", store.shard_rows)
-    device_root = jnp.asarray(root, jnp.float32)
-    progress = Progress("norms", store.count, "examples")
-    for start in range(0, store.count, store.shard_rows):
-        rows = store.read(start, min(start + store.shard_rows, store.count))
-        # Shards of one size compile once; the last is padded.
-        padded = np.pad(rows, ((0, store.shard_rows - len(rows)), (0, 0), (0, 0)))
-        sizes = jax.device_get(similarity.norms(similarity.whiten(jnp.asarray(padded), device_root)))
-        norms.write_shard(start, sizes[: len(rows)])
-        progress.advance(len(rows))
-    return writer.finish(shared_facts(store) | facts)
+    if store:
+        norms, norms_of = writer.array("norms", (store.count,), "float32", store.shard_rows), scan.norms_under(root)
+        for shard in scan.shards(store, "norms"):
+            found = jax.device_get(norms_of(shard) + shard.unranked)
+            norms.write_shard(shard.start, found[: shard.filled])
+    return writer.finish(joined_facts(inputs["train"]) | facts | {"damping": config.damping})
 
 
-def _correction(
-    config: MixCurvatureConfig, store: EncodingStore, inputs: dict[str, Reader]
+def check_weight(name: str, weight: float, query: str) -> None:
+    """Refuses a λ beyond 1, or one that needs a curvature of the queries where there is none."""
+    if weight > 1 or (weight != 0 and not query):
+        raise InputError(
+            f"{name} is not possible",
+            got=f"{weight} with query curvature {query or 'none'}",
+            expected="0 without query curvature; with it, between 0 and 1, or negative for the rule",
+            remedy=f"set {name}, or give the curvature of the queries",
+        )
+
+
+def whole(curvature_reader: Reader) -> np.ndarray:
+    """float64 [blocks, K, K] of a curvature artifact."""
+    array = curvature_reader.array("curvature")
+    return np.asarray(array.read(0, array.shape[0]), np.float64)
+
+
+class Rule(NamedTuple):
+    """Where the rule for λ reads the spectra: at a component, or where that is 0 at a share of the dimension."""
+
+    component: int
+    fraction: float
+
+
+def mixture(
+    weight: float, rule: Rule, train: np.ndarray, query: np.ndarray | None, inputs: dict[str, Reader]
 ) -> tuple[np.ndarray, dict[str, Any]]:
-    def whole(name: str) -> np.ndarray:
-        array = inputs[name].array("curvature")
-        return np.asarray(array.read(0, array.shape[0]), np.float64)
+    """R = λ R_query + (1 − λ) R_train, and what there is to say of it.
 
-    train = whole("train")
-    query = whole("query") if "query" in inputs else None
-    weight, component = config.query_weight, None
+    Args:
+      weight: λ; negative for the rule.
+      rule: where it reads the spectra.
+      train: R_train [blocks, K, K].
+      query: R_query, or None.
+      inputs: the artifacts `train` and `query`.
+    """
+    component = None
     if weight < 0:
         assert query is not None
-        component = config.component or curvature.default_component(store.dimension, config.component_fraction)
+        component = rule.component or curvature.default_component(train.shape[0] * train.shape[1], rule.fraction)
         weight = curvature.automatic_weight(train, query, component, inputs["query"].manifest.facts["sample"])
     # R determines every direction only where one of its parts does.
     parts = [n for n, share in (("train", 1 - weight), ("query", weight)) if share > 0]
     sample = max(inputs[name].manifest.facts["sample"] for name in parts)
-    curvature.check_undamped(config.damping, sample, store.block_dimension)
-    mixed = curvature.mix(train, query, weight)
-    root = curvature.inverse_root(mixed, config.damping, store.blocks)
-    return root, {"query_weight": weight, "component": component, "damping": config.damping, "sample": sample}
+    return curvature.mix(train, query, weight), {"query_weight": weight, "component": component, "sample": sample}

@@ -57,7 +57,7 @@ def rank(
     best = Best(queries.shape[0], min(k, rows.shape[0]))
     # 0/0 of a zero encoding is NaN, which is how an example says that it is not ranked.
     flat = side.reshape(side.shape[0], -1)
-    best.update(similarity.scores(flat, device_rows.reshape(rows.shape[0], -1), similarity.norms(whitened)), 0)
+    best.update(similarity.scores(flat, device_rows, similarity.norms(whitened)), 0)
     return best.ends()
 
 

@@ -28,3 +28,18 @@ def unflatten(leaves: Mapping[str, Any]) -> dict[str, Any]:
             node = node.setdefault(parent, {})
         node[name] = leaf
     return tree
+
+
+def grafted(tree: Any, leaves: Mapping[str, Any]) -> dict[str, Any]:
+    """The nested dictionaries of a tree with leaves set at '/'-joined paths; names that hold a '/' stay as they are."""
+    if isinstance(tree, Mapping) and set(tree) == {"params"}:
+        tree = tree["params"]
+    grown = dict(tree)
+    below: dict[str, dict[str, Any]] = {}
+    for path, leaf in leaves.items():
+        name, _, rest = path.partition("/")
+        if rest:
+            below.setdefault(name, {})[rest] = leaf
+        else:
+            grown[name] = leaf
+    return grown | {name: grafted(tree.get(name, {}), inner) for name, inner in below.items()}

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from jax_tda.core.errors import InputError
-from jax_tda.encoding.sites import Site
+from jax_tda.encoding.sites import Site, plain
 
 LAYOUTS = ("groups", "matrices")
 # The paper attributes to attention and MLP matrices; embeddings, head, norms and biases are left out unless asked for.
@@ -42,7 +42,7 @@ class Matrix:
       columns: size of its output side.
       route: `probe` (activations and output gradients) or `weight` (the weight itself is perturbed).
       blocks: its block, for each layer.
-      site: how a kernel of more than two axes is a matrix; None where it is one as it stands.
+      site: how its module shows it as a matrix; None where no module does and it is one as it stands.
     """
 
     path: str
@@ -57,6 +57,10 @@ class Matrix:
     def view(self, array: Any) -> Any:
         """[layers, in, out], or [in, out], of an array of the parameter's shape."""
         return array if self.site is None else self.site.matrix(array)
+
+    def back(self, matrices: Any) -> Any:
+        """The array of the parameter's shape whose `view` is given."""
+        return matrices if self.site is None else self.site.kernel(matrices)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,10 +87,22 @@ class Plan:
         """The share of the model's parameters that encodings cover."""
         return sum(self.sizes[m.path] for m in self.matrices) / max(1, sum(self.sizes.values()))
 
+    @property
+    def counts(self) -> dict[str, dict[str, int]]:
+        """How many parameters, of how many elements together, are probed, on the weight path, and excluded."""
+        fates = {m.path: m.route for m in self.matrices} | dict.fromkeys(self.excluded, "excluded")
+        return {
+            fate: {
+                "parameters": sum(given == fate for given in fates.values()),
+                "elements": sum(self.sizes[path] for path, given in fates.items() if given == fate),
+            }
+            for fate in ("probe", "weight", "excluded")
+        }
+
 
 def plan(
     shapes: dict[str, tuple[int, ...]],
-    probed: dict[str, Site],
+    shown: dict[str, Site],
     layout: str,
     exclude: tuple[str, ...] = DEFAULT_EXCLUDE,
 ) -> Plan:
@@ -94,7 +110,7 @@ def plan(
 
     Args:
       shapes: every parameter's shape.
-      probed: the kernels that a probe can see, each as a matrix.
+      shown: the parameters that modules show, each as a matrix; a probe stands beside the direct ones.
       layout: `groups` or `matrices`.
       exclude: regular expressions searched in paths.
 
@@ -105,13 +121,14 @@ def plan(
         raise InputError(
             "unknown block layout", got=layout, expected=" or ".join(LAYOUTS), remedy="set blocks to one of them"
         )
-    excluded, kept = {}, {}
+    excluded, kept, fitting = {}, {}, {}
     for path, shape in sorted(shapes.items()):
         pattern = next((p for p in exclude if re.search(p, path)), None)
         if pattern is not None:
             excluded[path] = pattern
         else:
-            kept[path] = _view(path, shape, probed)
+            fitting[path] = _site(path, shape, shown)
+            kept[path] = _view(path, shape, fitting[path])
     if not kept:
         raise InputError(
             "no parameter is left to encode",
@@ -121,18 +138,28 @@ def plan(
         )
     names = _matrices(kept) if layout == "matrices" else _groups(kept)
     matrices = tuple(
-        Matrix(path, shapes[path], *kept[path], "probe" if path in probed else "weight", names[path], probed.get(path))
-        for path in kept
+        Matrix(path, shapes[path], *kept[path], _route(fitting[path]), names[path], fitting[path]) for path in kept
     )
     return Plan(matrices, excluded, {path: int(np.prod(shape)) for path, shape in shapes.items()})
 
 
-def _view(path: str, shape: tuple[int, ...], probed: dict[str, Site]) -> tuple[int, int, int]:
+def _site(path: str, shape: tuple[int, ...], shown: dict[str, Site]) -> Site | None:
+    """What its module shows, where that is the parameter or a layer of it; a vector is a matrix of one row."""
+    site = shown.get(path)
+    if site is not None and site.leads(shape) is not None:
+        return site
+    return plain(shape) if len(shape) < 2 else None
+
+
+def _route(site: Site | None) -> str:
+    return "probe" if site is not None and site.direct else "weight"
+
+
+def _view(path: str, shape: tuple[int, ...], site: Site | None) -> tuple[int, int, int]:
     """(layers or 0, in, out) of one parameter."""
-    site = probed.get(path)
-    if site is not None and len(shape) - len(site.shape) in (0, 1):
-        return shape[0] if len(shape) > len(site.shape) else 0, site.rows, site.columns
-    if len(shape) == 3 and site is None and _is_stacked(path):
+    if site is not None:
+        return shape[0] if site.leads(shape) else 0, site.rows, site.columns
+    if len(shape) == 3 and _is_stacked(path):
         return shape[0], shape[1], shape[2]
     if len(shape) == 2:
         return 0, shape[0], shape[1]

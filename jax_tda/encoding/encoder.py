@@ -1,5 +1,6 @@
 """Encoder: per-example gradients, corrected by second moments and projected, as the gradient at zero probes."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,9 +15,13 @@ from jax_tda.core import mesh as meshes
 from jax_tda.core import trees
 from jax_tda.core.errors import InputError
 from jax_tda.encoding import blocks as layouts
-from jax_tda.encoding import nnx_models, probe, projection, sites
+from jax_tda.encoding import nnx_models, probe, projection, sites, visibility
 from jax_tda.encoding.second_moments import SecondMoments, inverse_root, rank_one
-from jax_tda.models import likelihood
+from jax_tda.models import layers, likelihood
+
+# What ran fastest on two kinds of CPU (benchmarks/README.md).
+_TOKENS_IN_CACHE, _MOST_UNROLLED = 256, 16
+_FEWEST_POSITIONS = 8
 
 Loss = Callable[[Any, Mapping[str, jax.Array]], jax.Array]
 Encodings = dict[str, jax.Array]
@@ -43,8 +48,10 @@ class Encoder:
       reduction: `rank_one` divides by the rank-one form of V and never forms a weight gradient; `exact` divides
         element-wise by √V̂ + ε, at the cost of forming each layer's, except where V is rank one anyway.
       epsilon: floor of the rank-one factors of V, relative to each factor's mean.
-      examples_at_once: how many examples of a batch each device has in flight; 0 takes all. On a CPU fewer are faster,
-        since their activations stay in the cache; it changes no number.
+      examples_at_once: how many examples of a batch each device has in flight; 0 takes all. None takes the fastest:
+        on a CPU about 256 tokens, whose activations stay in the cache, elsewhere all. It changes no number.
+      unroll_layers: whether the layers of a scanned Decoder are compiled one by one, which takes longer to compile.
+        None does so on a CPU, where it runs faster, for up to 16 layers. It changes no number.
       example_length: tokens of the example that a linen model is traced with, for models that take one length alone.
       mesh: devices to share examples over; None uses the default device.
 
@@ -65,7 +72,8 @@ class Encoder:
         projection_kind: str = "gaussian",
         reduction: str = "rank_one",
         epsilon: float = 1e-10,
-        examples_at_once: int = 0,
+        examples_at_once: int | None = None,
+        unroll_layers: bool | None = None,
         example_length: int = 2,
         mesh: jax.sharding.Mesh | None = None,
     ):
@@ -78,20 +86,32 @@ class Encoder:
         self._loss = None if self._model is not None else _pure(model_or_loss)
         shapes = {path: tuple(leaf.shape) for path, leaf in self._leaves.items()}
         self._kind, self._epsilon, self._mesh, self._reduction = projection_kind, epsilon, mesh, reduction
-        self.plan = layouts.plan(shapes, self._visible(), blocks, exclude)
+        shown = nnx_models.shown_by(model_or_loss) if isinstance(model_or_loss, nnx.Module) else self._visible()
+        self.plan = layouts.plan(shapes, shown, blocks, exclude)
         self.projected_size, self.seed = projected_size, seed
         self._check_options()
+        self._cpu = (mesh.devices.flat[0].platform if mesh is not None else jax.default_backend()) == "cpu"
+        self._unrolled = self._unroll(unroll_layers)
         self.reduced: dict[str, float] = {}
         self.second_moments = _described(second_moments, reduction, epsilon)
         self.fingerprints: dict[str, str] = {}
-        self._sides = {matrix.path: self._side_factors(matrix, second_moments) for matrix in self.plan.matrices}
+        self._sides: dict[str, Any] = {
+            matrix.path: self._side_factors(matrix, second_moments) for matrix in self.plan.matrices
+        }
+        if self._unrolled:
+            self._sides = {
+                m.path: [jax.tree.map(lambda a, i=i: a[i], self._sides[m.path]) for i in range(m.layers)]
+                if m.layers
+                else self._sides[m.path]
+                for m in self.plan.matrices
+            }
         self._head = self._frozen_head()
-        batch = self._encode_batch
+        batch: Any = self._encode_batch
         if mesh is not None and mesh.devices.size > 1:
             # Each device takes its own examples one group after another; a loop over a sharded axis would gather them.
             whole, split = PartitionSpec(), PartitionSpec(meshes.DATA)
             batch = jax.shard_map(
-                batch, mesh=mesh, in_specs=(whole, whole, split, split), out_specs=split, check_vma=False
+                batch, mesh=mesh, in_specs=(whole, whole, split, split, split), out_specs=split, check_vma=False
             )
         self._encode = jax.jit(batch)
         if mesh is not None:
@@ -115,8 +135,10 @@ class Encoder:
             # Rows of weight 0 fill the last places, so that every device has the same number of examples.
             spare = -count % self._mesh.devices.size
             tokens, weights = (np.pad(a, ((0, spare), (0, 0))) for a in (tokens, weights))
-            tokens, weights = jax.device_put((tokens, weights), meshes.batch_sharding(self._mesh))
-        encoded = self._encode(self._leaves, self._sides, jnp.asarray(tokens), jnp.asarray(weights))
+        given = tokens, weights, _weighted_positions(weights)
+        if self._mesh is not None:
+            given = jax.device_put(given, meshes.batch_sharding(self._mesh))
+        encoded = self._encode(self._leaves, self._sides, *given)
         return {block: value[:count] for block, value in encoded.items()}
 
     def projections(self, parameter_path: str) -> tuple[jax.Array, jax.Array]:
@@ -150,7 +172,8 @@ class Encoder:
             return left, right, None
         values = matrix.view(moments.full(matrix.path, matrix.shape))
         factors = rank_one(values, matrix.path, self._epsilon)
-        if factors.residual > 1e-5:
+        # Adam's ε is part of what it divides by, so that even a V of rank one is then no product of factors.
+        if factors.residual > 1e-5 or (self._reduction == "exact" and moments.epsilon > 0):
             if self._reduction == "exact":
                 return left, right, jnp.asarray(inverse_root(values, moments.epsilon, matrix.path), jnp.float32)
             self.reduced[matrix.path] = factors.residual
@@ -165,7 +188,7 @@ class Encoder:
             return {}
         example = jax.ShapeDtypeStruct((1, self._length), jnp.int32)
         try:
-            found = sites.visible(self._model, trees.unflatten(self._leaves), example)
+            found = visibility.visible(self._model, self._tree(self._leaves), example)
         except (TypeError, ValueError) as problem:
             raise InputError(
                 f"{type(self._model).__name__} cannot be traced",
@@ -175,54 +198,92 @@ class Encoder:
             ) from problem
         if self._reduction == "exact":
             # A table divided element-wise needs its whole gradient, which the weight path forms anyway.
-            return {path: site for path, site in found.items() if not site.table}
+            return {p: dataclasses.replace(s, direct=s.direct and not s.table) for p, s in found.items()}
         return found
 
-    def _encode_batch(self, leaves: Any, sides: Any, tokens: jax.Array, weights: jax.Array) -> Encodings:
-        def one(example: tuple[jax.Array, jax.Array]) -> Encodings:
+    def _unroll(self, wanted: bool | None) -> bool:
+        """Whether layers are compiled one by one; if so, parameters are held layer by layer from now on."""
+        show = getattr(self._model, "unrolled", None)
+        deepest = max(matrix.layers for matrix in self.plan.matrices)
+        if wanted and (show is None or not deepest):
+            raise InputError(
+                f"the layers of {type(self._model).__name__} cannot be unrolled",
+                got="a model without a method `unrolled`" if show is None else "layers that are separate already",
+                expected="a Decoder with scanned layers",
+                remedy="leave unroll_layers out",
+            )
+        if not (wanted or (wanted is None and self._cpu and show is not None and 0 < deepest <= _MOST_UNROLLED)):
+            return False
+        assert show is not None
+        self._model = show()
+        apart = layers.unstack_layers(trees.unflatten(self._leaves))
+        self._leaves = trees.flatten(apart)
+        self._names, self._structure = tuple(self._leaves), jax.tree.structure(apart)
+        return True
+
+    def _encode_batch(self, leaves: Any, sides: Any, *examples: jax.Array) -> Encodings:
+        def one(example: tuple[jax.Array, ...]) -> Encodings:
             return self._encode_one(leaves, sides, *example)
 
-        if not self._at_once or self._at_once >= tokens.shape[0]:
-            return jax.vmap(one)((tokens, weights))
-        return jax.lax.map(one, (tokens, weights), batch_size=self._at_once if self._at_once > 1 else None)
+        count, length = examples[0].shape
+        at_once = self._at_once
+        if at_once is None:
+            most = max(1, _TOKENS_IN_CACHE // length) if self._cpu else count
+            # A divisor, so that no remainder is compiled for itself.
+            at_once = max(n for n in range(1, min(most, count) + 1) if count % n == 0)
+        if not at_once or at_once >= count:
+            return jax.vmap(one)(examples)
+        return jax.lax.map(one, examples, batch_size=at_once if at_once > 1 else None)
 
-    def _encode_one(self, leaves: Any, sides: Any, tokens: jax.Array, weights: jax.Array) -> Encodings:
+    def _encode_one(self, leaves: Any, sides: Any, *example: jax.Array) -> Encodings:
         zero = jnp.zeros((self.projected_size, self.projected_size), jnp.float32)
-        return jax.grad(lambda probes: self._example_loss(probes, leaves, sides, tokens, weights))(
+        return jax.grad(lambda probes: self._example_loss(*self._held(probes, leaves, sides), *example))(
             {block: zero for block in self.plan.blocks}
         )
 
-    def _example_loss(self, probes: Any, leaves: Any, sides: Any, tokens: jax.Array, weights: jax.Array) -> jax.Array:
-        held = dict(leaves)
-        for matrix in self.plan.matrices:
-            left, right, root = sides[matrix.path]
-            # Matrices of one block share its probe, and autodiff sums what reaches it.
-            own = jnp.stack([probes[b] for b in matrix.blocks]) if matrix.layers else probes[matrix.blocks[0]]
+    def _held(self, probes: Any, leaves: Any, sides: Any) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
+        """The parameters, perturbed where they take the weight path, and what stands beside those that are probed."""
+        held, beside = dict(leaves), dict[str, jax.Array]()
+
+        def place(matrix: layouts.Matrix, path: str, own: jax.Array, side: _Sides) -> None:
+            left, right, root = side
             if matrix.route == "weight":
-                held[matrix.path] = probe.perturb(leaves[matrix.path], own, left, right, root)
+                held[path] = matrix.back(probe.perturb(matrix.view(leaves[path]), own, left, right, root))
+                return
+            named = {probe.PROBE: own, probe.LEFT: left, probe.RIGHT: right, probe.INVERSE_ROOT: root}
+            beside.update({sites.beside(path, name): leaf for name, leaf in named.items() if leaf is not None})
+
+        for matrix in self.plan.matrices:
+            # Matrices of one block share its probe, and autodiff sums what reaches it.
+            own = [probes[block] for block in matrix.blocks]
+            if not matrix.layers:
+                place(matrix, matrix.path, own[0], sides[matrix.path])
+            elif self._unrolled:
+                for layer, side in enumerate(sides[matrix.path]):
+                    place(matrix, layers.unstacked_path(matrix.path, layer), own[layer], side)
             else:
-                parent = matrix.path.rpartition("/")[0]
-                held |= {
-                    f"{parent}/{name}": leaf
-                    for name, leaf in (
-                        (probe.PROBE, own),
-                        (probe.LEFT, left),
-                        (probe.RIGHT, right),
-                        (probe.INVERSE_ROOT, root),
-                    )
-                    if leaf is not None
-                }
+                place(matrix, matrix.path, jnp.stack(own), sides[matrix.path])
+        return held, beside
+
+    def _example_loss(
+        self, held: Any, beside: Any, tokens: jax.Array, weights: jax.Array, weighted: jax.Array
+    ) -> jax.Array:
         if self._loss is not None:
-            given = jax.tree.unflatten(self._structure, [held[name] for name in self._names])
-            return self._loss(given, {"tokens": tokens, "loss_weights": weights})
-        params = trees.unflatten(held)
+            return self._loss(self._tree(held), {"tokens": tokens, "loss_weights": weights})
+        params = trees.grafted(self._tree(held), beside)
         assert self._model is not None
         if self._head is None:
             logits = sites.apply(self._model, params, tokens[None])[0]
             return likelihood.loss(logits.astype(jnp.float32), tokens, weights)
         hidden = sites.apply(self._model, params, tokens[None], method="hidden")[0]
-        head = leaves[self._head]
-        return likelihood.head_loss(hidden, head.T if self._head.endswith("kernel") else head, tokens, weights)
+        head = held[self._head].T if self._head.endswith("kernel") else held[self._head]
+        if weighted.shape[0] >= tokens.shape[0] - 1:
+            return likelihood.head_loss(hidden[:-1], head, tokens[1:], weights[1:])
+        return likelihood.head_loss(hidden[weighted - 1], head, tokens[weighted], weights[weighted])
+
+    def _tree(self, leaves: Any) -> Any:
+        """Leaves in the containers that the parameters came in."""
+        return jax.tree.unflatten(self._structure, [leaves[name] for name in self._names])
 
     def _frozen_head(self) -> str | None:
         """The path of the output head, when the model shows it and it is not encoded: its loss is then fused."""
@@ -246,6 +307,19 @@ class Encoder:
                 expected=f"{' or '.join(projection.KINDS)}; identity needs p ≥ {largest}",
                 remedy="use gaussian, or raise projected_size",
             )
+
+
+def _weighted_positions(weights: np.ndarray) -> np.ndarray:
+    """int32 [B, K]: of each example the positions with a weight, which are all that the head need look at.
+
+    K is a power of two, so that few programs are compiled, at most T − 1; positions without a weight fill what is left.
+    """
+    counted = weights[:, 1:] != 0
+    most = int(counted.sum(axis=1).max(initial=1))
+    size = min(max(_FEWEST_POSITIONS, 1 << (most - 1).bit_length()), weights.shape[1])
+    # A stable sort of "has no weight" puts weighted positions first, in order.
+    order = np.argsort(~counted, axis=1, kind="stable")
+    return (order[:, :size] + 1).astype(np.int32)
 
 
 def _pure(model_or_loss: Any) -> Loss:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from jax_tda.core import trees
+from jax_tda.encoding.sites import Site, einsum_axes
 from jax_tda.models import likelihood
 
 
@@ -31,3 +32,26 @@ def loss_of(module: nnx.Module) -> Any:
         return likelihood.loss(logits.astype(jnp.float32), example["tokens"], example["loss_weights"])
 
     return loss
+
+
+def shown_by(module: nnx.Module) -> dict[str, Site]:
+    """How the kernels of an nnx module's parts are matrices, by path: those that their shapes alone do not tell.
+
+    Linear, LinearGeneral (nnx's attention is made of it) and Einsum. A kernel with an axis more, as `nnx.vmap` makes
+    one, is a stack. All take the weight path: nothing intercepts a call in nnx.
+    """
+    found = {}
+    for path, part in nnx.iter_modules(module):
+        site = None
+        if isinstance(part, nnx.Linear):
+            site = Site((part.in_features, part.out_features), direct=False)
+        elif isinstance(part, nnx.LinearGeneral) and not part.batch_axis:
+            shape, ins = (*part.in_features, *part.out_features), len(part.in_features)
+            site = Site(shape, tuple(range(ins)), tuple(range(ins, len(shape))), direct=False)
+        elif isinstance(part, nnx.Einsum):
+            inputs, weights, result = part.einsum_str.replace(" ", "").replace("->", ",").split(",")
+            axes = einsum_axes(inputs, weights, result)
+            site = Site(tuple(part.kernel_shape), *axes, direct=False) if axes else None
+        if site is not None:
+            found["/".join(map(str, (*path, "kernel")))] = site
+    return found

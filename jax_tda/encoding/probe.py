@@ -10,6 +10,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jax_tda.encoding import exact_kernel
+
 PROBE, LEFT, RIGHT, INVERSE_ROOT = "probe", "probe_left", "probe_right", "probe_inverse_root"
 
 
@@ -82,17 +84,33 @@ def _forward_exact(output: Any, x: Any, probe: Any, left: Any, right: Any, inver
     return output, (x, left, right, inverse_root)
 
 
+def xla_gradient(
+    x: jax.Array, gradient: jax.Array, left: jax.Array, right: jax.Array, inverse_root: jax.Array
+) -> jax.Array:
+    """P₀ ((xᵀ ẏ) ∘ 1/√V) P₁ᵀ as three products of XLA; arguments and result as of `exact_kernel.projected_gradient`."""
+    # The sum over tokens is kept in float32 where the layer computes in bfloat16.
+    weight_gradient = jnp.einsum("ti,to->io", x, gradient, preferred_element_type=jnp.float32)
+    # The smaller projection first: it decides what the other one costs.
+    corrected = weight_gradient * inverse_root
+    rows, columns = inverse_root.shape
+    return (left @ corrected) @ right.T if rows >= columns else left @ (corrected @ right.T)
+
+
+def exact_gradient(
+    x: jax.Array, gradient: jax.Array, left: jax.Array, right: jax.Array, inverse_root: jax.Array
+) -> jax.Array:
+    """The same by the kernel on a TPU, by XLA elsewhere."""
+    # Chosen when the program is lowered, so that one compiled for TPUs on another machine has the kernel too.
+    operands = (x, gradient, left, right, inverse_root)
+    found: jax.Array = jax.lax.platform_dependent(*operands, tpu=exact_kernel.projected_gradient, default=xla_gradient)
+    return found
+
+
 def _backward_exact(saved: Any, gradient: jax.Array) -> Any:
     x, left, right, inverse_root = saved
     rows, columns = inverse_root.shape
-    # The sum over tokens is kept in float32 where the layer computes in bfloat16.
-    weight_gradient = jnp.einsum(
-        "ti,to->io", x.reshape(-1, rows), gradient.reshape(-1, columns), preferred_element_type=jnp.float32
-    )
-    # The smaller projection first: it decides what the other one costs.
-    corrected = weight_gradient * inverse_root
-    probe_gradient = (left @ corrected) @ right.T if rows >= columns else left @ (corrected @ right.T)
-    return gradient, None, probe_gradient, None, None, None
+    flat = x.reshape(-1, rows), gradient.reshape(-1, columns)
+    return gradient, None, exact_gradient(*flat, left, right, inverse_root), None, None, None
 
 
 attach_exact.defvjp(_forward_exact, _backward_exact)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -9,6 +10,7 @@ import numpy as np
 
 from jax_tda.artifacts import encodings as schema
 from jax_tda.artifacts.artifact import Reader, Writer, begin, open_artifact
+from jax_tda.artifacts.formats import StoreConfig
 from jax_tda.core import mesh as meshes
 from jax_tda.core.config import input_path, settings
 from jax_tda.core.errors import InputError
@@ -20,7 +22,6 @@ from jax_tda.encoding.blocks import DEFAULT_EXCLUDE
 from jax_tda.encoding.encoder import Encoder
 from jax_tda.encoding.second_moments import SecondMoments, of_checkpoint
 from jax_tda.models import checkpoint_artifact
-from jax_tda.models.decoder import Decoder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,9 +41,10 @@ class EncodeConfig:
       loss: `target` counts each example's own span (all of a passage, the target of a query), `all` every token.
       buckets: how many padded lengths; each costs a compilation.
       tokens_per_batch: padded tokens encoded at once.
-      examples_at_once: how many examples of a batch each device has in flight; 0 takes all. Few are faster on a CPU.
-      scan_unroll: how many layers the compiler sees at once; more compiles longer and often runs faster on a CPU.
+      examples_at_once: how many examples of a batch each device has in flight; 0 takes all, None what ran fastest.
+      unroll_layers: whether layers are compiled one by one; None what ran fastest.
       shard_rows: examples per shard, the unit of writing and of resumption.
+      store: the format of the stored numbers.
     """
 
     examples: str = input_path()
@@ -57,31 +59,40 @@ class EncodeConfig:
     loss: str = "target"
     buckets: int = 3
     tokens_per_batch: int = 1024
-    examples_at_once: int = 0
-    scan_unroll: int = 1
+    examples_at_once: int | None = None
+    unroll_layers: bool | None = None
     shard_rows: int = 1024
+    store: StoreConfig = dataclasses.field(default_factory=StoreConfig)
 
 
 def plan(config: EncodeConfig, output: str) -> str:
     """What the job would do: every parameter's fate, and the size of the store."""
     lines = [f"encode: {config.examples} with {config.checkpoint}, second moments {config.second_moments} → {output}"]
     if config.examples and config.checkpoint:
-        examples, encoder = corpora.open_corpus(config.examples), _encoder(config)
+        examples, encoder = corpora.open_corpus(config.examples), make_encoder(config)
         checkpoint_artifact.check_fits(open_artifact(config.checkpoint, checkpoint_artifact.KIND), examples.reader)
         covered = encoder.plan
         lines += [f"  {m.route:7} {m.path} {m.shape} → {', '.join(sorted(set(m.blocks)))}" for m in covered.matrices]
         lines += [f"  excluded {path} by {pattern!r}" for path, pattern in covered.excluded.items()]
-        size = examples.count * len(covered.blocks) * config.projected_size**2 * 4
+        lines += [
+            f"  {fate}: {count['parameters']} parameters, {count['elements']:,} elements"
+            for fate, count in covered.counts.items()
+        ]
+        parts = config.store.parts(len(covered.blocks), config.projected_size).values()
+        size = examples.count * sum(part.bytes for part in parts)
         lines.append(
             f"  {covered.attributed_share:.1%} of the parameters; {examples.count:,} examples × {len(covered.blocks)} "
-            f"blocks of {config.projected_size}×{config.projected_size} = {size / 2**20:,.1f} MiB"
+            f"blocks of {config.projected_size}×{config.projected_size} in {config.store.type}"
+            f"{f', rank {config.store.rank}' if config.store.rank else ''} = {size / 2**20:,.1f} MiB"
+            f"{' before compression' if config.store.step else ''}"
         )
     return "\n".join(lines)
 
 
 def run(config: EncodeConfig, output: str) -> Reader:
     """Writes the encodings artifact; a killed run redoes at most the shard in flight."""
-    _check_choices(config)
+    check_choices(config)
+    config.store.parts(1, config.projected_size)
     examples = corpora.open_corpus(config.examples)
     checkpoint = open_artifact(config.checkpoint, checkpoint_artifact.KIND)
     checkpoint_artifact.check_fits(checkpoint, examples.reader)
@@ -91,13 +102,14 @@ def run(config: EncodeConfig, output: str) -> Reader:
     writer = begin(output, schema.KIND, settings(config), inputs)
     if isinstance(writer, Reader):
         return writer
-    encoder = _encoder(config)
+    encoder = make_encoder(config)
     counts = _encode_shards(writer, encoder, examples, config)
     writer.write_lines("ids.jsonl", ({"id": name} for name in examples.ids))
-    return writer.finish(_facts(encoder, checkpoint, config) | counts)
+    return writer.finish(facts_of(encoder, checkpoint, config) | counts)
 
 
-def _check_choices(config: EncodeConfig) -> None:
+def check_choices(config: EncodeConfig) -> None:
+    """Refuses words that no setting knows."""
     for name, choices in {"second_moments": ("rank_one", "exact", "none"), "loss": ("target", "all")}.items():
         if getattr(config, name) not in choices:
             raise InputError(
@@ -108,7 +120,8 @@ def _check_choices(config: EncodeConfig) -> None:
             )
 
 
-def _encoder(config: EncodeConfig) -> Encoder:
+def make_encoder(config: EncodeConfig) -> Encoder:
+    """The encoder of these settings, on all devices, with the checkpoint's parameters and second moments."""
     checkpoint = checkpoint_artifact.open_checkpoint(config.checkpoint)
     moments: SecondMoments | None = None
     if config.second_moments != "none" and not config.moments:
@@ -117,9 +130,8 @@ def _encoder(config: EncodeConfig) -> Encoder:
         params = checkpoint.params()
         if config.second_moments != "none":
             moments = estimate_moments.read(config.moments, checkpoint)
-    model = Decoder(dataclasses.replace(checkpoint.model.config, scan_unroll=config.scan_unroll))
     return Encoder(
-        model,
+        checkpoint.model,
         params,
         moments,
         config.blocks,
@@ -129,18 +141,34 @@ def _encoder(config: EncodeConfig) -> Encoder:
         reduction="exact" if config.second_moments == "exact" else "rank_one",
         epsilon=config.epsilon,
         examples_at_once=config.examples_at_once,
+        unroll_layers=config.unroll_layers,
         mesh=meshes.make_mesh(),
     )
 
 
 def _encode_shards(writer: Writer, encoder: Encoder, examples: corpora.Corpus, config: EncodeConfig) -> dict[str, Any]:
     count, blocks, p, rows = examples.count, encoder.plan.blocks, config.projected_size, config.shard_rows
-    store = writer.array("encodings", (count, len(blocks), p, p), "float32", rows)
-    status_store = writer.array("status", (count,), "int8", rows)
+    store = schema.EncodingWriter(writer, config.store, (count, len(blocks), p, p), rows)
+    finished = writer.finished_units()
+    for unit, start, values, status in encoded_shards(encoder, examples, config, finished):
+        store.write_shard(start, values, status)
+        finished[unit] = unit_facts(examples, start, status)
+        writer.finish_unit(unit, finished[unit])
+    return counts_of(examples, config, finished)
+
+
+def encoded_shards(
+    encoder: Encoder, examples: corpora.Corpus, config: EncodeConfig, finished: Mapping[str, Any], label: str = "encode"
+) -> Iterator[tuple[str, int, np.ndarray, np.ndarray]]:
+    """Encodes shard after shard, without those that are finished.
+
+    Yields:
+      (unit, first row, values float32 [n, blocks, p, p], status int8 [n]); rows that are not finite are NaN throughout.
+    """
+    count, blocks, p, rows = examples.count, encoder.plan.blocks, config.projected_size, config.shard_rows
     lengths = examples.spans[:, 0]
     buckets = bucket_lengths(lengths, config.buckets)
-    finished = writer.finished_units()
-    progress = Progress("encode", count, "examples", done=sum(unit["rows"] for unit in finished.values()))
+    progress = Progress(label, count, "examples", done=sum(unit["rows"] for unit in finished.values()))
     for start in range(0, count, rows):
         unit = f"shard_{start // rows:07d}"
         if unit in finished:
@@ -151,23 +179,30 @@ def _encode_shards(writer: Writer, encoder: Encoder, examples: corpora.Corpus, c
             encoded = encoder.encode(examples.examples(batch, length, size, config.loss))
             values[batch - start] = np.stack([np.asarray(encoded[block])[: len(batch)] for block in blocks], axis=1)
             progress.advance(len(batch))
-        status = _judge(values)
-        store.write_shard(start, values)
-        status_store.write_shard(start, status)
-        finished[unit] = {"rows": len(members)} | {
-            name: [examples.ids[start + row] for row in np.flatnonzero(status == code)]
-            for code, name in schema.STATUS_NAMES.items()
-        }
-        writer.finish_unit(unit, finished[unit])
+        yield unit, start, values, _judge(values)
+
+
+def unit_facts(examples: corpora.Corpus, start: int, status: np.ndarray) -> dict[str, Any]:
+    """What is recorded of a finished shard: its rows, and by reason the ids of those left out."""
+    return {"rows": len(status)} | {
+        name: [examples.ids[start + row] for row in np.flatnonzero(status == code)]
+        for code, name in schema.STATUS_NAMES.items()
+    }
+
+
+def counts_of(
+    examples: corpora.Corpus, config: EncodeConfig, finished: Mapping[str, Any], label: str = "encode"
+) -> dict[str, Any]:
+    """The manifest's counts over all shards, of which the left out are also printed."""
     left_out = {n: [i for u in sorted(finished) for i in finished[u][n]] for n in schema.STATUS_NAMES.values()}
     for name, ids in left_out.items():
         if ids:
-            print(f"encode: {len(ids)} examples flagged {name}, left out of R and rankings: {', '.join(ids[:5])}")
+            print(f"{label}: {len(ids)} examples flagged {name}, left out of R and rankings: {', '.join(ids[:5])}")
     return {
-        "examples": count,
+        "examples": examples.count,
         "left_out": {name: len(ids) for name, ids in left_out.items()},
         "left_out_ids": {name: ids[:1000] for name, ids in left_out.items()},
-        "bucket_lengths": list(buckets),
+        "bucket_lengths": list(bucket_lengths(examples.spans[:, 0], config.buckets)),
     }
 
 
@@ -180,11 +215,13 @@ def _judge(values: np.ndarray) -> np.ndarray:
     return np.where(finite, np.where(zero, schema.ZERO, schema.OK), schema.NOT_FINITE).astype(np.int8)
 
 
-def _facts(encoder: Encoder, checkpoint: Reader, config: EncodeConfig) -> dict[str, Any]:
+def facts_of(encoder: Encoder, checkpoint: Reader, config: EncodeConfig) -> dict[str, Any]:
+    """What a manifest says of encodings that this encoder makes."""
     prints = "".join(f"{path}:{mark};" for path, mark in sorted(encoder.fingerprints.items()))
     return {
         "blocks": list(encoder.plan.blocks),
         "projected_size": config.projected_size,
+        "store": settings(config.store),
         "projection": hashlib.sha256(prints.encode()).hexdigest(),
         "projection_fingerprints": encoder.fingerprints,
         "checkpoint": checkpoint.manifest.digest,
@@ -193,5 +230,6 @@ def _facts(encoder: Encoder, checkpoint: Reader, config: EncodeConfig) -> dict[s
         "reduced_to_rank_one": encoder.reduced,
         "encoded": {m.path: {"route": m.route, "shape": list(m.shape)} for m in encoder.plan.matrices},
         "excluded": encoder.plan.excluded,
+        "parameter_counts": encoder.plan.counts,
         "attributed_share": encoder.plan.attributed_share,
     }

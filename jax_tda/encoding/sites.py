@@ -1,4 +1,4 @@
-"""Which modules show a kernel's inputs to a probe, and how each kernel is a matrix (in, out).
+"""Which modules show a kernel's inputs to a probe, and how each parameter is a matrix (in, out).
 
 Dense, DenseGeneral (linen's attention is made of it), Einsum and Embed, the last in both of its uses. A kernel's axes
 are those that its input is summed over (in) and those that its output gains (out); all others are positions.
@@ -11,29 +11,33 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax.interpreters import partial_eval
+from flax.linen.dtypes import promote_dtype
 
-from jax_tda.core import trees
 from jax_tda.encoding import probe
 
 _NAMES = {nn.Dense: "kernel", nn.DenseGeneral: "kernel", nn.Einsum: "kernel", nn.Embed: "embedding"}
+KERNELS = frozenset(_NAMES.values())
+# What stands beside a probed kernel; no parameter of the model's.
+BESIDE = frozenset((probe.PROBE, probe.LEFT, probe.RIGHT, probe.INVERSE_ROOT))
 
 
 @dataclasses.dataclass(frozen=True)
 class Site:
-    """A kernel as a matrix.
+    """A parameter as a matrix.
 
     Args:
-      shape: the kernel's shape inside its module, without a layer axis.
+      shape: its shape inside its module, without a layer axis.
       in_axes: its input axes, in order.
       out_axes: its output axes, in order.
       table: whether it is an embedding, whose input is an id.
+      direct: whether a probe sees all that becomes of it.
     """
 
     shape: tuple[int, ...]
     in_axes: tuple[int, ...] = (0,)
     out_axes: tuple[int, ...] = (1,)
     table: bool = False
+    direct: bool = True
 
     @property
     def rows(self) -> int:
@@ -51,9 +55,21 @@ class Site:
         order = (*range(lead), *(lead + axis for axis in (*self.in_axes, *self.out_axes)))
         return kernel.transpose(order).reshape(*kernel.shape[:lead], self.rows, self.columns)
 
+    def kernel(self, matrix: Any) -> Any:
+        """The kernel whose `matrix` [..., in, out] is given."""
+        lead = matrix.ndim - 2
+        order = (*self.in_axes, *self.out_axes)
+        back = (*range(lead), *(lead + order.index(axis) for axis in range(len(order))))
+        return matrix.reshape(*matrix.shape[:lead], *(self.shape[axis] for axis in order)).transpose(back)
+
+    def leads(self, shape: tuple[int, ...]) -> int | None:
+        """How many layer axes, none or one, lead a parameter of this shape; None where it is not this one's stack."""
+        spare = len(shape) - len(self.shape)
+        return spare if spare in (0, 1) and tuple(shape[spare:]) == tuple(self.shape) else None
+
 
 @dataclasses.dataclass(frozen=True)
-class _Call:
+class Call:
     """One use of a kernel: its site, and how input and output are laid out as [positions, in] and [positions, out]."""
 
     site: Site
@@ -62,31 +78,15 @@ class _Call:
     from_rows: Any
 
 
-def visible(model: nn.Module, params: Any, tokens: jax.ShapeDtypeStruct) -> dict[str, Site]:
-    """Every kernel that probes can see the whole use of, by path.
+def plain(shape: tuple[int, ...], convolution: bool = False) -> Site | None:
+    """How a parameter that no product shows is a matrix: scalar and vector as one row, a convolution's kernel flat.
 
-    Traces the model without computing anything. A kernel below `nn.scan` is seen once, without its layer axis. A kernel
-    that is also read in any other way (a table multiplied by hand) is not among them: a probe would miss that use.
+    None where it has more axes: which of them are inputs is then unknown.
     """
-    seen: dict[str, Site] = {}
-
-    def blind(next_function: Any, arguments: Any, keywords: Any, context: nn.module.InterceptorContext) -> Any:
-        output = next_function(*arguments, **keywords)
-        call = _call(context, arguments, keywords, output)
-        if call is None:
-            return output
-        seen["/".join((*context.module.path, _name(context.module)))] = call.site
-        # What depends on the kernel through the module is cut off; whatever use remains is another one.
-        return jnp.zeros(output.shape, output.dtype)
-
-    def trace(params: Any, tokens: jax.Array) -> Any:
-        with nn.intercept_methods(blind):
-            return model.apply({"params": params}, tokens)
-
-    closed = jax.make_jaxpr(trace)(params, tokens)
-    _, used = partial_eval.dce_jaxpr(closed.jaxpr, [True] * len(closed.jaxpr.outvars))
-    elsewhere = {path for path, flag in zip(trees.flatten(params), used, strict=False) if flag}
-    return {path: site for path, site in seen.items() if path not in elsewhere}
+    if len(shape) > 2 and not convolution:
+        return None
+    axes = tuple(range(len(shape)))
+    return Site(shape, axes[:-1], axes[-1:], direct=False)
 
 
 def apply(model: nn.Module, params: dict[str, Any], tokens: jax.Array, method: str | None = None) -> Any:
@@ -101,48 +101,61 @@ def _intercept(next_function: Any, arguments: Any, keywords: Any, context: nn.mo
     module = context.module
     if type(module) not in _NAMES or not module.has_variable("params", probe.PROBE):
         return output
-    call = _call(context, arguments, keywords, output)
-    if call is None:
+    shown = call(context, arguments, keywords, output)
+    if shown is None:
         return output
     held: list[jax.Array] = [module.get_variable("params", n) for n in (probe.PROBE, probe.LEFT, probe.RIGHT)]
-    rows = call.to_rows(output)
-    if call.site.table:
+    rows = shown.to_rows(output)
+    if shown.site.table:
         zero, left, right = held
         if context.method_name == "attend":
             # The table's transpose: its input side is where logits arrive.
-            x_right = jnp.einsum("...i,pi->...p", jax.lax.stop_gradient(call.x), right)
+            x_right = jnp.einsum("...i,pi->...p", jax.lax.stop_gradient(shown.x), right)
             rows = probe.attach_projected(rows, x_right, zero.T, left)
         else:
-            rows = probe.attach_projected(rows, left.T[call.x], zero, right)
+            rows = probe.attach_projected(rows, left.T[shown.x], zero, right)
     elif module.has_variable("params", probe.INVERSE_ROOT):
         root: jax.Array = module.get_variable("params", probe.INVERSE_ROOT)
-        rows = probe.attach_exact(rows, call.x, *held, root)
+        rows = probe.attach_exact(rows, shown.x, *held, root)
     else:
-        rows = probe.attach(rows, call.x, *held)
-    return call.from_rows(rows)
+        rows = probe.attach(rows, shown.x, *held)
+    return shown.from_rows(rows)
 
 
-def _name(module: nn.Module) -> str:
-    return next(name for kind, name in _NAMES.items() if isinstance(module, kind))
+def name(module: nn.Module) -> str:
+    """What a module of a known kind calls its kernel."""
+    return next(held for kind, held in _NAMES.items() if isinstance(module, kind))
 
 
-def _call(context: nn.module.InterceptorContext, arguments: Any, keywords: Any, output: Any) -> _Call | None:
+def beside(path: str, leaf: str) -> str:
+    """The path of a leaf in the module that holds the parameter of this path."""
+    parent = path.rpartition("/")[0]
+    return f"{parent}/{leaf}" if parent else leaf
+
+
+def call(context: nn.module.InterceptorContext, arguments: Any, keywords: Any, output: Any) -> Call | None:
+    """The use of a kernel in this call of a module, if it is one whose gradient a probe gives."""
     module = context.module
     # A subclass may do anything with its kernel; its own use of it is then found elsewhere, and the weight path taken.
     if type(module) not in _NAMES or context.method_name not in ("__call__", "attend") or not arguments:
         return None
-    kernel: jax.Array = module.get_variable("params", _name(module))
+    # So may a product of the user's own, such as a quantised one.
+    if getattr(module, "dot_general_cls", None) is not None or module.promote_dtype is not promote_dtype:
+        return None
+    if getattr(module, "dot_general", None) not in (None, jax.lax.dot_general):
+        return None
+    kernel: jax.Array = module.get_variable("params", name(module))
     x = arguments[0]
 
     def same(array: Any) -> Any:
         return array
 
     if isinstance(module, nn.Embed):
-        return _Call(Site(kernel.shape, table=True), x, same, same)
+        return Call(Site(kernel.shape, table=True), x, same, same)
     if context.method_name != "__call__":
         return None
     if isinstance(module, nn.Dense):
-        return _Call(Site(kernel.shape), x, same, same)
+        return Call(Site(kernel.shape), x, same, same)
     if isinstance(module, nn.Einsum):
         given = keywords.get("einsum_str", arguments[1] if len(arguments) > 1 else None) or module.einsum_str
         return _einsum(str(given), kernel, x, output)
@@ -152,7 +165,7 @@ def _call(context: nn.module.InterceptorContext, arguments: Any, keywords: Any, 
     site = Site(kernel.shape, tuple(range(len(axes))), tuple(range(len(axes), kernel.ndim)))
     moved = jnp.moveaxis(x, axes, range(-len(axes), 0))
     features = len(site.out_axes)
-    return _Call(
+    return Call(
         site,
         moved.reshape(*moved.shape[: -len(axes)], site.rows),
         lambda array: array.reshape(*array.shape[:-features], site.columns),
@@ -160,24 +173,34 @@ def _call(context: nn.module.InterceptorContext, arguments: Any, keywords: Any, 
     )
 
 
-def _einsum(equation: str, kernel: jax.Array, x: jax.Array, output: jax.Array) -> _Call | None:
-    """A use by einsum that is a matrix product: no letter twice, none in all three, none summed on one side alone."""
-    inputs, weights, result = _letters(equation, x)
-    if "." in weights:
-        return None
+def einsum_axes(inputs: str, weights: str, result: str) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    """Input and output axes of a kernel in an einsum that is a matrix product over positions; None in any other.
+
+    No letter twice, none in all three, none summed on one side alone.
+    """
     ins = [c for c in weights if c in inputs and c not in result]
     outs = [c for c in weights if c not in inputs and c in result]
-    positions = [c for c in inputs if c not in weights]
-    simple = all(len(set(word)) == len(word) for word in (inputs, weights, result))
-    if not simple or len(ins) + len(outs) != len(weights) or any(c not in result for c in positions):
+    simple = all(len(set(word.replace(".", ""))) == len(word.replace(".", "")) for word in (inputs, weights, result))
+    lost = any(c not in result for c in inputs if c not in weights and c != ".")
+    if "." in weights or not simple or lost or len(ins) + len(outs) != len(weights):
         return None
-    site = Site(kernel.shape, tuple(weights.index(c) for c in ins), tuple(weights.index(c) for c in outs))
+    return tuple(weights.index(c) for c in ins), tuple(weights.index(c) for c in outs)
+
+
+def _einsum(equation: str, kernel: jax.Array, x: jax.Array, output: jax.Array) -> Call | None:
+    inputs, weights, result = _letters(equation, x)
+    axes = einsum_axes(inputs, weights, result)
+    if axes is None:
+        return None
+    site = Site(kernel.shape, *axes)
+    ins, outs = ([weights[axis] for axis in side] for side in axes)
+    positions = [c for c in inputs if c not in weights]
     moved = x.transpose([inputs.index(c) for c in (*positions, *ins)])
     order = [result.index(c) for c in (*positions, *outs)]
     back = [order.index(axis) for axis in range(len(order))]
     lead = moved.shape[: len(positions)]
     kept = [output.shape[axis] for axis in order]
-    return _Call(
+    return Call(
         site,
         moved.reshape(*lead, site.rows),
         lambda array: array.transpose(order).reshape(*lead, site.columns),

@@ -87,10 +87,10 @@ def run(config: EvaluateConfig, output: str) -> Reader:
         print(summary.table(writer.read_json("report.json")))
         return writer
     exact = _answered_exactly(inputs, rankings)
-    tables = {name: _judge_retrieval(rows, corpus, queries) for name, rows in rankings.items()}
+    tables = {name: judge_retrieval(rows, corpus, queries) for name, rows in rankings.items()}
     patched: dict[str, Any] | None = None
     if config.checkpoint:
-        patched = _judge_tail_patch(config, rankings, tables, corpus, queries)
+        patched = judge_tail_patch(config, rankings, tables, corpus, queries)
     facts = readers["trackstar"].manifest.facts if "trackstar" in readers else {}
     report = summary.report(
         tables,
@@ -151,9 +151,10 @@ def _answered_exactly(inputs: Mapping[str, Reader], rankings: Mapping[str, Seque
     return {row["query_id"] for rows in rankings.values() for row in rows if row.get("answered_exactly")}
 
 
-def _judge_retrieval(
+def judge_retrieval(
     rows: Sequence[Mapping[str, Any]], corpus: corpora.Corpus, queries: corpora.Corpus
 ) -> dict[str, dict[str, float | None]]:
+    """{metric: {query id: value}} of one ranking, None where a metric does not apply."""
     document = {record["id"]: record["document"] for record in corpus.records}
     tables: dict[str, dict[str, float | None]] = {
         f"{metric}{suffix}": {} for suffix in ("", "_weak") for metric in ("mrr", "recall_at_10", "precision_at_10")
@@ -175,7 +176,7 @@ def _judge_retrieval(
     return tables
 
 
-def _judge_tail_patch(
+def judge_tail_patch(
     config: EvaluateConfig,
     rankings: Mapping[str, Sequence[Mapping[str, Any]]],
     tables: Mapping[str, dict[str, dict[str, float | None]]],

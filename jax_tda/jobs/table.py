@@ -15,6 +15,9 @@ JOBS: Mapping[str, str] = {
     "estimate_curvature": "jax_tda.attribution.estimate:EstimateCurvatureConfig",
     "mix_curvature": "jax_tda.attribution.mix:MixCurvatureConfig",
     "score": "jax_tda.attribution.run:ScoreConfig",
+    "score_densely": "jax_tda.attribution.dense:ScoreDenselyConfig",
+    "score_sweep": "jax_tda.attribution.sweep:ScoreSweepConfig",
+    "score_corpus": "jax_tda.attribution.fused:ScoreCorpusConfig",
     "rank_baseline": "jax_tda.baselines.run:RankBaselineConfig",
     "evaluate": "jax_tda.evaluation.run:EvaluateConfig",
     "show": "jax_tda.viewer.run:ShowConfig",
@@ -23,6 +26,7 @@ JOBS: Mapping[str, str] = {
 PARTS: Mapping[str, str] = {
     "decoder": "jax_tda.models.decoder_config:DecoderConfig",
     "optimizer": "jax_tda.training.optimizers:OptimizerConfig",
+    "store": "jax_tda.artifacts.formats:StoreConfig",
     "bm25": "jax_tda.baselines.lexical:LexicalConfig",
     "tail_patch": "jax_tda.evaluation.tail_patch:TailPatchConfig",
     "page": "jax_tda.viewer.settings:PageConfig",

@@ -4,6 +4,7 @@ By default RMSNorm stands before attention and MLP, positions are rotary, attent
 Every kernel is stored (in, out); scanned layers are stored stacked, (layer, in, out).
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 
 from jax_tda.core.errors import InputError
 from jax_tda.models import rotary
+from jax_tda.models.attention import causal_attention
 from jax_tda.models.decoder_config import DecoderConfig
 from jax_tda.models.norms import LayerNorm, RMSNorm
 
@@ -56,9 +58,12 @@ def attend(
       [..., T, H · S].
     """
     c, positions = config, jnp.arange(query.shape[-3])
+    query = query * (c.attention_scale or c.size_of_head**-0.5)
+    if not c.window and not c.attention_softcap:
+        return causal_attention(query, key, value).reshape(*query.shape[:-2], c.heads * c.size_of_head)
     grouped = query.reshape(*query.shape[:-2], c.kv_heads, c.heads // c.kv_heads, c.size_of_head)
     scores = jnp.einsum("...tkgs,...uks->...kgtu", grouped, key, preferred_element_type=jnp.float32)
-    scores = softcap(scores * (c.attention_scale or c.size_of_head**-0.5), c.attention_softcap)
+    scores = softcap(scores, c.attention_softcap)
     visible = positions[:, None] >= positions[None, :]
     if c.window:
         near = positions[:, None] - positions[None, :] < c.window
@@ -66,6 +71,20 @@ def attend(
     weights = nn.softmax(jnp.where(jnp.broadcast_to(visible, scores.shape), scores, -jnp.inf)).astype(value.dtype)
     mixed = jnp.einsum("...kgtu,...uks->...tkgs", weights, value)
     return mixed.reshape(*query.shape[:-2], c.heads * c.size_of_head)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def gated(activation: Callable[[jax.Array], jax.Array], gate: jax.Array, up: jax.Array) -> jax.Array:
+    """f(gate) · up, whose two derivatives are formed while f is at hand; of derivatives only the reverse one."""
+    return activation(gate) * up
+
+
+def _gated(activation: Any, gate: jax.Array, up: jax.Array) -> Any:
+    value, slope = jax.jvp(activation, (gate,), (jnp.ones_like(gate),))
+    return value * up, (up * slope, value)
+
+
+gated.defvjp(_gated, lambda activation, slopes, gradient: (gradient * slopes[0], gradient * slopes[1]))
 
 
 class Attention(nn.Module):
@@ -122,7 +141,7 @@ class MLP(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         activation = _ACTIVATIONS[self.config.activation]
         if self.config.gated:
-            return self.down(activation(self.gate(x)) * self.up(x))
+            return self.down(gated(activation, self.gate(x), self.up(x)))
         return self.down(activation(self.up(x)))
 
 
@@ -175,7 +194,6 @@ class Decoder(nn.Module):
                 variable_axes={"params": 0},
                 split_rngs={"params": True},
                 length=c.layers,
-                unroll=min(c.scan_unroll, c.layers),
             )
             self.layers = stacked(c)
         else:
@@ -212,6 +230,11 @@ class Decoder(nn.Module):
                 remedy="tokenize with the checkpoint, which splits longer documents",
             )
         return x + jnp.broadcast_to(self.position_embedding(jnp.arange(length)), x.shape)
+
+    @nn.nowrap
+    def unrolled(self) -> "Decoder":
+        """The same model with layers as separate modules: faster on a CPU, longer to compile."""
+        return Decoder(dataclasses.replace(self.config, scan_layers=False))
 
     def unembed(self, hidden: jax.Array) -> jax.Array:
         """Logits [..., V] float32 of hidden states [..., D]."""

@@ -14,7 +14,7 @@ _CHOICES = {
     "positions": ("rotary", "learned"),
     "dtype": ("float32", "bfloat16"),
 }
-_ABOVE_0 = ("vocabulary_size", "layers", "width", "heads", "kv_heads", "mlp_width", "rope_theta", "scan_unroll")
+_ABOVE_0 = ("vocabulary_size", "layers", "width", "heads", "kv_heads", "mlp_width", "rope_theta")
 _NOT_BELOW_0 = (
     "norm_epsilon", "context", "window", "local_rope_theta", "attention_scale", "attention_softcap", "logit_softcap",
 )  # fmt: skip
@@ -36,7 +36,6 @@ class DecoderConfig:
       rope_theta: the base of the rotary wavelengths.
       norm_epsilon: added to the mean square, or variance, in a norm.
       scan_layers: whether layers are one scanned module with stacked parameters, or separate modules.
-      scan_unroll: how many scanned layers the compiler sees at once; it changes speed and compile time, no number.
       remat: whether the backward pass recomputes a layer instead of keeping its activations.
       dtype: the type that layers compute in; parameters, norms, softmax and logits are float32.
       norm: "rms" (RMSNorm) or "layer" (LayerNorm with a bias).
@@ -73,7 +72,6 @@ class DecoderConfig:
     rope_theta: float = 10000.0
     norm_epsilon: float = 1e-6
     scan_layers: bool = True
-    scan_unroll: int = 1
     remat: bool = False
     dtype: str = "float32"
     norm: str = "rms"

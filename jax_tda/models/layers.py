@@ -11,6 +11,11 @@ from jax_tda.models.interface import Params
 STACKED = "layers"
 
 
+def unstacked_path(path: str, layer: int) -> str:
+    """Where `unstack_layers` puts one layer of the parameter at the '/'-joined `path`."""
+    return f"{STACKED}_{layer}/{path.removeprefix(f'{STACKED}/')}"
+
+
 def stack_layers(params: Params) -> dict[str, Any]:
     """`layers_0/…`, `layers_1/…`, … become `layers/…` with a leading layer axis; the rest stays.
 

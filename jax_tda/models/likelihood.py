@@ -5,6 +5,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+# Rows of the head per piece: with 256 positions logits and rows are half a MiB each, which a core's cache holds.
+_PIECE = 512
+_Sums = tuple[jax.Array, jax.Array, jax.Array]
+
 
 def token_log_probabilities(logits: jax.Array, tokens: jax.Array) -> jax.Array:
     """log p(tokens[t] | tokens[:t]) at every position t, read from the logits at t − 1; 0 at position 0.
@@ -46,37 +50,52 @@ def loss(logits: jax.Array, tokens: jax.Array, loss_weights: jax.Array) -> jax.A
 
 
 @jax.custom_vjp
-def head_loss(hidden: jax.Array, head: jax.Array, tokens: jax.Array, loss_weights: jax.Array) -> jax.Array:
-    """`loss` from hidden states and a frozen head, whose forward pass already forms the gradient of the hidden states.
+def head_loss(predicting: jax.Array, head: jax.Array, following: jax.Array, weights: jax.Array) -> jax.Array:
+    """−Σ_t w_t log p(following_t), from hidden states and a frozen head; its forward pass forms their gradient already.
 
-    The softmax is needed by both passes and is as large as [T, V]; here it lives only while the forward pass has it in
-    hand, and what is kept is [T, D]. Head, tokens and weights receive no gradient.
+    Logits are formed a piece of the vocabulary at a time and never all at once: each piece serves the loss and its
+    gradient while it is in the cache, and [T, D] is what is kept. Sums of powers go from piece to piece relative to the
+    largest logit so far. Head, tokens and weights receive no gradient.
 
     Args:
-      hidden: [T, D], of one example.
-      head: [V, D], the logits being hidden · headᵀ.
-      tokens: [T] int32.
-      loss_weights: [T] float32; the weight at position 0 has no effect.
+      predicting: [T, D], the hidden states of one example that predict a token each.
+      head: [V, D], the logits being predicting · headᵀ.
+      following: [T] int32, the tokens predicted.
+      weights: [T] float32, their weights.
 
     Returns:
       A float32 scalar.
     """
-    return _head_loss(hidden, head, tokens, loss_weights)[0]
+    return _head_loss(predicting, head, following, weights)[0]
 
 
-def _head_loss(hidden: jax.Array, head: jax.Array, tokens: jax.Array, loss_weights: jax.Array) -> Any:
-    predicting, following, weights = hidden[:-1], tokens[1:], loss_weights[1:]
-    logits = jnp.einsum("td,vd->tv", predicting, head, preferred_element_type=jnp.float32)
-    shift = jnp.max(logits, axis=-1, keepdims=True)
-    powers = jnp.exp(logits - shift)
-    total = jnp.sum(powers, axis=-1, keepdims=True)
+def _head_loss(predicting: jax.Array, head: jax.Array, following: jax.Array, weights: jax.Array) -> Any:
+    def add(sums: _Sums, piece: jax.Array) -> tuple[_Sums, None]:
+        return _add_piece(sums, predicting, piece), None
+
+    pieces = head.shape[0] // _PIECE
+    whole = head[: pieces * _PIECE].reshape(pieces, _PIECE, head.shape[1])
+    empty = jnp.full((predicting.shape[0], 1), -jnp.inf, jnp.float32)
+    sums = (empty, jnp.zeros_like(empty), jnp.zeros(predicting.shape, jnp.float32))
+    sums, _ = jax.lax.scan(add, sums, whole)
+    if head.shape[0] % _PIECE:
+        sums = _add_piece(sums, predicting, head[pieces * _PIECE :])
+    largest, total, mean = sums
     own = head[following].astype(jnp.float32)
-    chosen = jnp.sum(predicting.astype(jnp.float32) * own, axis=-1)
-    value = jnp.sum(weights * (jnp.log(total[:, 0]) + shift[:, 0] - chosen))
+    chosen = jnp.einsum("td,td->t", predicting.astype(jnp.float32), own)
+    value = jnp.sum(weights * (jnp.log(total[:, 0]) + largest[:, 0] - chosen))
     # ∂/∂logits = w (softmax − onehot), and the onehot's product with the head is a row of it.
-    mean = jnp.einsum("tv,vd->td", powers, head, preferred_element_type=jnp.float32) / total
-    gradient = jnp.pad(weights[:, None] * (mean - own), ((0, 1), (0, 0)))
-    return value, gradient.astype(hidden.dtype)
+    return value, (weights[:, None] * (mean / total - own)).astype(predicting.dtype)
+
+
+def _add_piece(sums: _Sums, predicting: jax.Array, piece: jax.Array) -> _Sums:
+    """Largest logit, Σ exp(logit − largest) and Σ exp(logit − largest) · row of the head, with one more piece."""
+    largest, total, mean = sums
+    logits = jnp.einsum("td,vd->tv", predicting, piece, preferred_element_type=jnp.float32)
+    higher = jnp.maximum(largest, jnp.max(logits, axis=-1, keepdims=True))
+    powers, kept = jnp.exp(logits - higher), jnp.exp(largest - higher)
+    added = jnp.einsum("tv,vd->td", powers.astype(piece.dtype), piece, preferred_element_type=jnp.float32)
+    return higher, total * kept + jnp.sum(powers, axis=-1, keepdims=True), mean * kept + added
 
 
 def _head_loss_backward(gradient: jax.Array, cotangent: jax.Array) -> Any:

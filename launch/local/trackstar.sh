@@ -100,10 +100,15 @@ if [ -n "$moments" ]; then
   divided=("moments=$(text "$moments")")
 fi
 
-# Examples to encodings: with the optimizer's second moments, and without, on the same projections.
+# Examples to encodings: with the optimizer's second moments, and without, on the same projections. A small format is
+# for the many passages; the few queries, which every score hangs on, stay as they were computed.
 for stream in train query; do
-  if [ $stream = train ]; then examples=$out/corpus; else examples=$out/queries; fi
-  encode=("encode.$model" "encode.examples=$(text "$examples")" ${divided[@]+"${divided[@]/#/encode.}"})
+  if [ $stream = train ]; then
+    encode=("encode.examples=$(text "$out/corpus")")
+  else
+    encode=("encode.examples=$(text "$out/queries")" "store.type='float32'" "store.rank=0" "store.step=0.0")
+  fi
+  encode+=("encode.$model" ${divided[@]+"${divided[@]/#/encode.}"})
   job encode "$out/encodings/$stream" "${encode[@]}"
   job encode "$out/encodings_plain/$stream" "${encode[@]}" "encode.second_moments='none'"
 done

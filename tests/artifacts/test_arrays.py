@@ -59,6 +59,20 @@ def test_missing_rows_read_as_nan(tmp_path):
         np.testing.assert_array_equal(array.read(2, 4), np.full((2, 2), missing))
 
 
+def test_an_array_is_written_by_columns_and_read_by_rows(tmp_path):
+    """Columns arrive in whole shards of every row; a row comes back alone; what is missing is NaN."""
+    values = np.arange(21, dtype=np.float32).reshape(3, 7)
+    array = arrays.create(str(tmp_path / "x"), (3, 7), "float32", 1, shard_columns=4)
+    array.write_columns(4, values[:, 4:])
+    np.testing.assert_array_equal(array.read(0, 3)[:, :4], np.full((3, 4), np.nan))
+    array.write_columns(0, values[:, :4])
+    for row in range(3):
+        np.testing.assert_array_equal(arrays.open_array(str(tmp_path / "x")).read(row, row + 1)[0], values[row])
+    for start, part in ((1, values[:, :4]), (0, values[:, :3]), (0, values[:2, :4])):
+        with pytest.raises(ValueError, match="not a whole shard"):
+            array.write_columns(start, part)
+
+
 @pytest.mark.parametrize(("start", "count"), [(0, 1), (1, 2), (0, 3), (2, 1)])
 def test_a_part_of_a_shard_is_never_written(tmp_path, start, count):
     """Rows that do not begin at a shard, or do not fill it."""

@@ -9,7 +9,9 @@ import pytest
 
 from jax_tda.artifacts import encodings, ranking
 from jax_tda.artifacts.artifact import begin, open_artifact
+from jax_tda.artifacts.formats import StoreConfig
 from jax_tda.attribution import estimate
+from jax_tda.core.config import settings
 from jax_tda.core.errors import InputError
 from jax_tda.data import tokenize, train_vocabulary
 from jax_tda.data.corpus import open_corpus
@@ -44,6 +46,20 @@ def make_encodings(place: Path) -> str:
     writer.write_lines("ids.jsonl", ({"id": name} for name in "abc"))
     same = {"checkpoint": "c", "projection": "p", "second_moments": "none", "blocks": ["x", "y"]}
     writer.finish(same | {"left_out": {}})
+    return str(place / "encodings")
+
+
+def make_scaled_encodings(place: Path) -> str:
+    """Codes of four bits, compressed, of factors, with their scales: every array that a format can have."""
+    store = StoreConfig("int4", rank=1, step=0.5)
+    writer = begin(str(place / "encodings"), encodings.KIND, {}, {})
+    shards = encodings.EncodingWriter(writer, store, (3, 2, 3, 3), 2)
+    values = np.random.default_rng(0).normal(size=(3, 2, 3, 3)).astype(np.float32)
+    for start in (0, 2):
+        shards.write_shard(start, values[start : start + 2], np.zeros(min(2, 3 - start), np.int8))
+    writer.write_lines("ids.jsonl", ({"id": name} for name in "abc"))
+    same = {"checkpoint": "c", "projection": "p", "second_moments": "none", "blocks": ["x", "y"], "left_out": {}}
+    writer.finish(same | {"projected_size": 3, "store": settings(store)})
     return str(place / "encodings")
 
 
@@ -90,6 +106,7 @@ KINDS = {
     "vocabulary": (make_vocabulary, read_vocabulary),
     "corpus": (make_corpus, read_corpus),
     "encodings": (make_encodings, read_encodings),
+    "encodings in codes": (make_scaled_encodings, read_encodings),
     "curvature": (make_curvature, read_curvature),
     "ranking": (make_ranking, read_ranking),
 }

@@ -5,6 +5,8 @@ import pytest
 
 from jax_tda.artifacts import encodings
 from jax_tda.artifacts.artifact import begin
+from jax_tda.artifacts.formats import StoreConfig
+from jax_tda.core.config import settings
 from jax_tda.core.errors import InputError
 
 FACTS = {"checkpoint": "c", "projection": "p", "second_moments": "none", "blocks": ["x", "y"], "left_out": {}}
@@ -44,6 +46,36 @@ def test_a_shard_that_was_never_written_reads_as_nan(tmp_path):
     store = stored(tmp_path / "a", written=(0, 4))
     assert np.isnan(store.read(2, 4)).all() and np.isfinite(store.read(0, 2)).all()
     assert not set(store.status[2:4]) & {encodings.OK, encodings.ZERO, encodings.NOT_FINITE}
+
+
+@pytest.mark.parametrize(("skip", "expected"), [((), [0, 2, 4]), ({0, 4}, [2]), ({0, 2, 4}, [])])
+def test_shards_come_once_in_order_as_they_are_stored_without_those_that_are_skipped(tmp_path, skip, expected):
+    """Whatever is read ahead; the last is shorter; a flagged row is told by `usable` alone."""
+    store = stored(tmp_path / "a", status=(0, encodings.ZERO, 0, 0, 0))
+    for ahead in (1, 2, 9):
+        found = list(store.shards(skip, ahead))
+        assert [start for start, *_ in found] == expected
+        for start, rows, usable in found:
+            np.testing.assert_array_equal(rows, VALUES[start : start + 2].reshape(-1, 2, 9))
+            np.testing.assert_array_equal(usable, np.array([True, False, True, True, True])[start : start + 2])
+
+
+@pytest.mark.parametrize("status", [(0, 0, 0, 0, 0), (0, encodings.ZERO, 0, 0, encodings.NOT_FINITE)])
+@pytest.mark.parametrize("store", [StoreConfig("bfloat16"), StoreConfig("int4", step=0.5), StoreConfig("int8", rank=1)])
+def test_every_format_reads_as_float32_by_rows(tmp_path, store, status):
+    """[examples, blocks, p²] as the format gives them back; an unfinished shard or a flagged row is NaN."""
+    writer = begin(str(tmp_path), encodings.KIND, {}, {})
+    shards = encodings.EncodingWriter(writer, store, VALUES.shape, 2)
+    for start in (0, 4):
+        shards.write_shard(start, VALUES[start : start + 2], np.array(status[start : start + 2], np.int8))
+    writer.write_lines("ids.jsonl", ({"id": f"example {row}"} for row in range(5)))
+    writer.finish(FACTS | {"projected_size": 3, "store": settings(store)})
+    opened = encodings.open_encodings(str(tmp_path))
+    expected = store.round_trip(VALUES).reshape(5, 2, 9)
+    expected[[row for row in range(5) if status[row] or row in (2, 3)]] = np.nan
+    np.testing.assert_array_equal(opened.read(0, 5), expected)
+    np.testing.assert_array_equal(opened.read_rows(np.array([4, 0, 2])), expected[[4, 0, 2]])
+    assert (opened.projected_size, opened.dimension, opened.shard_rows, opened.store) == (3, 18, 2, store)
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,17 @@
 """Laws of the mesh and of batches put on it."""
 
+import os
+import subprocess
+import sys
+
 import jax
 import numpy as np
 import pytest
 
 from jax_tda.core import mesh as meshes
 from jax_tda.core.errors import InputError
+
+FLAG = "--xla_force_host_platform_device_count="
 
 
 def test_a_mesh_takes_all_devices_for_examples_unless_told_otherwise():
@@ -48,3 +54,18 @@ def test_the_rules_shard_a_kernel_by_the_meaning_of_its_axes():
     assert {shard.data.shape for shard in kernel.addressable_shards} == {(2, 4, 3)}
     whole = jax.device_put(np.zeros((2, 4)), meshes.replicated(mesh))
     assert {shard.data.shape for shard in whole.addressable_shards} == {(2, 4)}
+
+
+@pytest.mark.parametrize(
+    ("given", "devices"), [({}, "cores"), ({"JAX_NUM_CPU_DEVICES": "3"}, "3"), ({"XLA_FLAGS": FLAG + "5"}, "5")]
+)
+def test_each_core_is_a_device_unless_the_user_said_otherwise(given, devices):
+    """Law: as many CPU devices as cores this process may use, at most eight; the user's own number stands."""
+    program = (
+        "from jax_tda.core import mesh; mesh.one_cpu_device_per_core(); import jax, os; "
+        "print(len(jax.devices()), min(8, len(os.sched_getaffinity(0))))"
+    )
+    environment = {n: v for n, v in os.environ.items() if n not in ("XLA_FLAGS", "JAX_NUM_CPU_DEVICES")} | given
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    found, cores = done.stdout.split()
+    assert found == (cores if devices == "cores" else devices)

@@ -22,10 +22,11 @@ def gradient(model):
     return jax.jit(jax.grad(lambda params, tokens, weights: loss(model, params, tokens, weights)))
 
 
-def encode(encoder, model, params, examples, inverse_roots=None):
+def encode(encoder, model, params, examples, inverse_roots=None, views=None):
     """{block: [B, p, p]}: Σ over a block's matrices of P₀ (∇ · 1/√V) P₁ᵀ, one example and one layer at a time, float64.
 
-    `inverse_roots` holds 1/√V by parameter path, in the parameter's own shape.
+    `inverse_roots` holds 1/√V by parameter path, in the parameter's own shape. `views` says how what is no (in, out)
+    matrix, nor a stack of them, is one.
     """
     out = {block: [] for block in encoder.plan.blocks}
     for tokens, weights in zip(examples["tokens"], examples["loss_weights"], strict=True):
@@ -35,6 +36,7 @@ def encode(encoder, model, params, examples, inverse_roots=None):
             whole = np.asarray(gradients[matrix.path], np.float64)
             if inverse_roots is not None:
                 whole = whole * inverse_roots[matrix.path]
+            whole = (views or {}).get(matrix.path, np.asarray)(whole)
             left, right = (np.asarray(side, np.float64) for side in encoder.projections(matrix.path))
             if not matrix.layers:
                 whole, left, right = whole[None], left[None], right[None]

@@ -107,8 +107,6 @@ def test_a_kernel_below_a_scanned_module_is_a_stack_whether_or_not_a_probe_sees_
         ("layers_0/attention/query/kernel", (6, 2, 4)),  # (in, heads, size) is no matrix
         ("h/0/attention/query/kernel", (6, 2, 4)),  # nor below a numbered layer
         ("layers/mlp/kernel", (2, 3, 4, 5)),
-        ("temperature", (4,)),
-        ("gain", ()),
     ],
 )
 def test_a_parameter_that_is_no_matrix_is_refused_by_name_until_it_is_excluded(path, shape):

@@ -154,7 +154,7 @@ def test_embedding_and_head_can_be_encoded(tied):
 
 
 def test_an_encoding_does_not_depend_on_batch_padding_or_devices():
-    """Law: alone and padded, a few at a time, or spread over eight devices, an example has one encoding."""
+    """Law: alone and padded, a few at a time, layer by layer, or over eight devices, an example has one encoding."""
     model, params, states = make()
 
     def encode(batch, **options):
@@ -167,7 +167,8 @@ def test_an_encoding_does_not_depend_on_batch_padding_or_devices():
         assert naive.distance(encode(alone), {k: v[row : row + 1] for k, v in expected.items()}) < TOLERANCE
     assert len(jax.devices()) == 8
     spread = {"mesh": meshes.make_mesh()}
-    for options in ({"examples_at_once": 1}, spread, spread | {"examples_at_once": 2}):
+    scanned = {"unroll_layers": False}
+    for options in (scanned | {"examples_at_once": 1}, scanned | {"examples_at_once": 0}, spread, spread | scanned):
         assert naive.distance(encode(batch, **options), expected) < TOLERANCE
 
 
@@ -210,6 +211,17 @@ def test_a_parameter_that_is_neither_covered_nor_excluded_stops_the_encoder_with
         naive.distance(encoder.encode(examples()), naive.encode(encoder, model, params["params"], examples()))
         < TOLERANCE
     )
+
+
+@pytest.mark.parametrize("asked", [1, 5, 20])
+def test_the_head_looks_at_weighted_positions_alone(asked):
+    """Law: an example with few weighted tokens among many has the encoding of the whole gradient."""
+    model, params, _ = make()
+    batch = examples(batch=3, length=24)
+    positions = np.random.default_rng(1).permuted(np.arange(24)[None].repeat(3, 0), axis=1)
+    batch["loss_weights"] = jnp.asarray(np.where(positions < asked, 1.5, 0), jnp.float32)
+    encoder = Encoder(model, params, None, "groups", 6)
+    assert naive.distance(encoder.encode(batch), naive.encode(encoder, model, params, batch)) < TOLERANCE
 
 
 @pytest.mark.parametrize("change", ["shape", "floats"])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jax_tda.core import trees
-from jax_tda.encoding import probe, sites
+from jax_tda.encoding import probe, sites, visibility
 
 IN, OUT, P = 5, 4, 3
 
@@ -125,11 +125,14 @@ def tower():
 def test_every_kernel_is_seen_once_with_the_shape_it_has_inside_its_module(tower):
     """Law: below scan and remat too, whichever kind of module holds it."""
     model, params, _ = tower
-    seen = sites.visible(model, params, jax.ShapeDtypeStruct((1, 2), jnp.int32))
-    assert seen == {
+    seen = visibility.visible(model, params, jax.ShapeDtypeStruct((1, 2), jnp.int32))
+    assert {path: site for path, site in seen.items() if site.direct} == {
         "layers/up/kernel": sites.Site((6, 8)), "layers/down/kernel": sites.Site((8, 6)),
         "twice/kernel": sites.Site((6, 6)), "head/kernel": sites.Site((6, 11)),
         "general/kernel": sites.Site((6, 2, 3), (0,), (1, 2)), "Embed_0/embedding": sites.Site((11, 6), table=True),
+    }  # fmt: skip
+    assert {path: site.shape for path, site in seen.items() if not site.direct} == {
+        "layers/down/bias": (6,), "head/bias": (11,), "general/bias": (2, 3)
     }  # fmt: skip
 
 

@@ -188,15 +188,19 @@ def test_a_dead_row_or_column_is_not_divided_by_zero(dead):
     np.testing.assert_allclose(scale[alive], by_hand, rtol=1e-6)
 
 
-def test_the_exact_correction_divides_as_the_optimizer_does():
-    """Law: 1 / (√V̂ + ε) is what Adam without momentum multiplies a gradient by, that gradient being in V̂ already."""
-    optimizer = optax.scale_by_adam(b1=0.0, b2=B2, eps=0.1)
+@pytest.mark.parametrize("kind", ["adam", "adafactor"])
+def test_the_exact_correction_divides_as_the_optimizer_does_from_a_state_that_orbax_restored(kind, tmp_path):
+    """Law: √V̂ + ε = gradient / update of the step that left the state: Adam without momentum, or Adafactor."""
+    optimizer = optax.scale_by_adam(b1=0.0, b2=B2, eps=0.1) if kind == "adam" else factored()
     updates, state = after(optimizer)
-    moments = second_moments_from(state, b2=B2, epsilon=0.1)
+    checkpoints.save(str(tmp_path / "state"), {"opt_state": state})
+    restored = checkpoints.restore_untyped(str(tmp_path / "state"))["opt_state"]
+    moments = second_moments_from(restored, b2=B2, epsilon=0.1)
+    assert moments.epsilon == (0.1 if kind == "adam" else 0.0)
     for path, update in trees.flatten(updates).items():
         given = np.asarray(gradients(2, nested=False)[path], np.float64)
-        got = given * inverse_root(moments.full(path, SHAPES[path]), moments.epsilon, path)
-        np.testing.assert_allclose(got, update, rtol=1e-5)
+        root = inverse_root(moments.full(path, SHAPES[path]), moments.epsilon, path)
+        np.testing.assert_allclose(1 / root, given / np.asarray(update, np.float64), rtol=1e-5, err_msg=path)
 
 
 @pytest.mark.parametrize(("bad", "epsilon"), [(0.0, 0.0), (np.nan, 1e-8)])

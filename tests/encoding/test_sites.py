@@ -11,7 +11,7 @@ from flax import nnx
 from jax_tda import Encoder, second_moments_from
 from jax_tda.core import trees
 from jax_tda.core.errors import InputError
-from jax_tda.encoding import sites
+from jax_tda.encoding import visibility
 from tests.encoding import naive
 from tests.encoding.test_encoder import TOLERANCE, examples
 
@@ -111,6 +111,26 @@ def test_every_kind_of_module_equals_the_whole_gradient(zoo, reduction):
     assert naive.distance(encoder.encode(batch), expected) < TOLERANCE
 
 
+def test_biases_and_norms_of_modules_never_seen_are_matrices_of_one_row(zoo):
+    """Law: what is no product's kernel is encoded when asked for: a vector, in each layer, as 1 × n, with Adam's ε."""
+    model, params, moments = zoo
+    # A softmax does not feel a bias of its keys, whose gradient is the rounding of zero.
+    left_out = (r"kernel$", r"table", r"key/bias")
+    encoder = Encoder(model, params, moments, "matrices", 5, exclude=left_out, reduction="exact")
+    leaves = {path: leaf for path, leaf in trees.flatten(params).items() if path != "layers/attention/key/bias"}
+    vectors = [m for m in encoder.plan.matrices if leaves[m.path].ndim == 2]
+    assert {m.path for m in encoder.plan.matrices} == {path for path in leaves if path.endswith(("bias", "scale"))}
+    assert {m.route for m in encoder.plan.matrices} == {"weight"}
+    assert {"layers/attention/out/bias", "layers/LayerNorm_0/scale"} <= {m.path for m in vectors}
+    assert all((m.layers, m.rows, m.columns) == (2, 1, leaves[m.path].shape[1]) for m in vectors)
+    batch = examples(batch=2)
+    roots = {m.path: 1 / (np.sqrt(moments.full(m.path, m.shape)) + moments.epsilon) for m in encoder.plan.matrices}
+    expected = naive.encode(
+        encoder, model, params, batch, roots, views={m.path: lambda g: g[:, None, :] for m in vectors}
+    )
+    assert naive.distance(encoder.encode(batch), expected) < TOLERANCE
+
+
 def divisor(values, epsilon, reduction):
     """1/(√V + ε), or with V = r_i c_j / mean(V) per layer."""
     if reduction == "exact":
@@ -124,41 +144,75 @@ def test_a_kernel_that_is_also_read_by_hand_takes_the_weight_path():
     model = ByHand()
     params = model.init(jax.random.key(0), jnp.zeros((1, 4), jnp.int32))["params"]
     shape = jax.ShapeDtypeStruct((1, 4), jnp.int32)
-    assert set(sites.visible(model, params, shape)) == {"mlp/kernel"}
+    shown = visibility.visible(model, params, shape)
+    assert {path: site.direct for path, site in shown.items()} == {
+        "mlp/kernel": True, "mlp/bias": False, "table/embedding": False
+    }  # fmt: skip
     encoder = Encoder(model, params, None, "matrices", 5, exclude=EXCLUDE)
     assert {m.path: m.route for m in encoder.plan.matrices} == {"mlp/kernel": "probe", "table/embedding": "weight"}
     batch = examples(batch=2)
     assert naive.distance(encoder.encode(batch), naive.encode(encoder, model, params, batch)) < TOLERANCE
 
 
-class Twin(nnx.Module):
-    """ByHand again, in nnx."""
+class Small(nn.Module):
+    """Linen's attention, an Einsum and a tied table."""
+
+    @nn.compact
+    def __call__(self, tokens):
+        table = nn.Embed(31, 8, name="table")
+        x = table(tokens)
+        mask = nn.make_causal_mask(tokens)
+        x = x + nn.MultiHeadDotProductAttention(num_heads=2, name="attention")(x, mask=mask)
+        heads = nn.Einsum((2, 8, 4), "btd,hdk->bthk", use_bias=False, name="mixer")(x)
+        return table.attend(nn.Dense(8, name="mlp")(heads.reshape(x.shape)))
+
+
+class SmallTwin(nnx.Module):
+    """Small again, in nnx."""
 
     def __init__(self, rngs):
         self.table = nnx.Embed(31, 8, rngs=rngs)
+        self.attention = nnx.MultiHeadAttention(2, 8, decode=False, rngs=rngs)
+        self.mixer = nnx.Einsum("btd,hdk->bthk", (2, 8, 4), rngs=rngs)
         self.mlp = nnx.Linear(8, 8, rngs=rngs)
 
     def __call__(self, tokens):
-        return self.mlp(self.table(tokens)) @ self.table.embedding[...].T
+        x = self.table(tokens)
+        x = x + self.attention(x, mask=nnx.make_causal_mask(tokens))
+        return self.table.attend(self.mlp(self.mixer(x).reshape(x.shape)))
 
 
-def test_nnx_equals_linen_equals_a_pure_loss_on_the_same_weights():
-    """Law: three ways to hand over one model, one encoding, of the same projections."""
-    linen = ByHand()
+@pytest.mark.parametrize("reduction", ["rank_one", "exact"])
+def test_nnx_equals_linen_equals_a_pure_loss_on_the_same_weights(reduction):
+    """Law: three ways to hand over one model, one encoding, of the same projections and second moments.
+
+    A pure loss shows no module, so that its attention kernels (in, heads, size) are excluded by name.
+    """
+    linen = Small()
     params = linen.init(jax.random.key(0), jnp.zeros((1, 4), jnp.int32))["params"]
-    twin = Twin(nnx.Rngs(0))
-    options = {"blocks": "matrices", "projected_size": 5, "exclude": EXCLUDE}
     batch = examples(batch=2)
-    expected = {k: np.asarray(v, np.float64) for k, v in Encoder(linen, params, **options).encode(batch).items()}
+    optimizer = optax.scale_by_adam(b2=0.9)
+    gradient = naive.gradient(linen)(params, batch["tokens"][0], batch["loss_weights"][0])
+    state = jax.jit(optimizer.update)(gradient, optimizer.init(params))[1]
+    moments = second_moments_from(state, b2=0.9, epsilon=1e-4)
+    options = {"blocks": "matrices", "projected_size": 5, "reduction": reduction}
+
+    def encoder(model, params, *more):
+        return Encoder(model, params, moments, exclude=(*EXCLUDE, *more), **options)
 
     def loss(params, example):
         return naive.loss(linen, params, example["tokens"], example["loss_weights"])
 
-    for other in (twin, loss):
-        assert naive.distance(Encoder(other, params, **options).encode(batch), expected) < TOLERANCE
+    expected = {k: np.asarray(v, np.float64) for k, v in encoder(linen, params).encode(batch).items()}
+    assert len(expected) == 7
+    twin = SmallTwin(nnx.Rngs(0))
     nnx.update(twin, nnx.State(jax.tree.map(nnx.Param, params)))
-    own = Encoder(twin, nnx.state(twin, nnx.Param), **options)
+    own = encoder(twin, nnx.state(twin, nnx.Param))
+    assert {m.route for m in own.plan.matrices} == {"weight"}
     assert naive.distance(own.encode(batch), expected) < TOLERANCE
+    pure = encoder(loss, params, "attention", "mixer").encode(batch)
+    assert sorted(pure) == ["mlp/kernel", "table/embedding"]
+    assert naive.distance(pure, {block: expected[block] for block in pure}) < TOLERANCE
 
 
 def test_a_pure_loss_gets_its_parameters_back_in_the_containers_it_was_given():

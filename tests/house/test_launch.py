@@ -77,6 +77,16 @@ def test_a_seed_reaches_every_job_and_is_read_as_a_whole_number():
         assert "pretrain.seed" in seeds and set(seeds.values()) == {7}
 
 
+def test_a_small_format_is_for_the_corpus_alone():
+    """What a config says of the store does not reach the queries' encodings."""
+    jobs = {job[4]: values(job) for job in printed("c", "q", "o") if job[2] == "jax_tda.jobs.encode"}
+    plain = {"store.type": "float32", "store.rank": 0, "store.step": 0.0}
+    for output, given in jobs.items():
+        said = {name: value for name, value in given.items() if name.startswith("store.")}
+        assert said == (plain if output.endswith("/query") else {})
+    assert len(jobs) == 4
+
+
 @pytest.mark.parametrize(
     "arguments", [("c", "q"), ("c", "q", "o", "x"), ("c", "q", "o", "--seed", "-1"), ("--nonsense",)]
 )

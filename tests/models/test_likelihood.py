@@ -60,6 +60,27 @@ def test_very_large_logits_stay_finite():
     np.testing.assert_allclose(shifted, likelihood.loss(logits, tokens, weights), atol=2e-2)
 
 
+@pytest.mark.parametrize("vocabulary", [7, 512, 1100])
+def test_the_loss_by_pieces_of_the_vocabulary_is_the_loss_and_its_gradient(vocabulary):
+    """head_loss = loss(hidden · headᵀ), value and gradient, also where logits differ by hundreds."""
+    random = np.random.default_rng(0)
+    hidden = jnp.asarray(random.normal(size=(6, 5)) * np.array([1, 100, 1, 1, 0.1, 1])[:, None], jnp.float32)
+    head = jnp.asarray(random.normal(size=(vocabulary, 5)), jnp.float32)
+    tokens = jnp.asarray(random.integers(0, vocabulary, 6), jnp.int32)
+    weights = jnp.asarray([9, 1, 0, 0.5, 2, 1], jnp.float32)
+
+    def by_pieces(hidden):
+        return likelihood.head_loss(hidden[:-1], head, tokens[1:], weights[1:])
+
+    def whole(hidden):
+        return likelihood.loss(hidden @ head.T, tokens, weights)
+
+    value, gradient = jax.jit(jax.value_and_grad(by_pieces))(hidden)
+    expected, expected_gradient = jax.jit(jax.value_and_grad(whole))(hidden)
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+    np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-4, atol=1e-5)
+
+
 def test_an_answer_is_exact_when_greedy_decoding_token_by_token_gives_it():
     """answered_exactly = the outcome of actually decoding, for right and wrong targets of one to three tokens."""
     model = Decoder(DecoderConfig(vocabulary_size=7, layers=1, width=8, heads=2, kv_heads=2, mlp_width=8, tied=False))
