@@ -55,6 +55,21 @@ def test_a_given_checkpoint_replaces_vocabulary_and_training():
     assert given == [verb for verb in verbs if verb not in training]
 
 
+def test_an_imported_checkpoint_has_its_second_moments_estimated_before_they_are_used(tmp_path):
+    """No optimizer.json beside decoder.json: one job more, whose output the jobs that divide by √V are given."""
+    (tmp_path / "decoder.json").touch()
+    jobs = printed("c", "q", "o", "--checkpoint", str(tmp_path))
+    verbs = [job[2].removeprefix("jax_tda.jobs.") for job in jobs]
+    assert verbs.count("estimate_second_moments") == 1
+    assert verbs.index("tokenize") < verbs.index("estimate_second_moments") < verbs.index("encode")
+    for verb, job in zip(verbs, jobs, strict=True):
+        given = values(job).get(f"{verb}.moments")
+        assert given == ("o/second_moments" if verb in ("encode", "evaluate") else None)
+    (tmp_path / "optimizer.json").touch()
+    own = printed("c", "q", "o", "--checkpoint", str(tmp_path))
+    assert [job for job in own if f"{job[2].removeprefix('jax_tda.jobs.')}.moments" in values(job)] == []
+
+
 def test_a_seed_reaches_every_job_and_is_read_as_a_whole_number():
     """Every draw of a road hangs on the one seed."""
     for job in printed("c", "q", "o", "--seed", "07"):

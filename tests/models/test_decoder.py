@@ -89,13 +89,15 @@ def test_logits_equal_a_forward_pass_in_numpy(changes):
     np.testing.assert_allclose(logits_of(model, params, tokens), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_scanned_and_unrolled_layers_give_the_same_logits():
+@pytest.mark.parametrize("changes", [{}, {"window": 2, "windowed_layers": (1,), "local_rope_theta": 3.0}])
+def test_scanned_and_unrolled_layers_give_the_same_logits(changes):
     """A scanned decoder = the unrolled one with the same parameters taken apart; with and without recomputation."""
-    model, params = made(TINY)
+    config = dataclasses.replace(TINY, **changes)
+    model, params = made(config)
     tokens = some_tokens(2, 5)
     expected = logits_of(model, params, tokens)
     for remat in (False, True):
-        unrolled = Decoder(dataclasses.replace(TINY, scan_layers=False, remat=remat))
+        unrolled = Decoder(dataclasses.replace(config, scan_layers=False, remat=remat))
         logits = logits_of(unrolled, unstack_layers(params), tokens)
         np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-6)
 
@@ -144,6 +146,13 @@ def test_layers_start_different_from_each_other():
     """Scanning splits the random key: no two layers share a kernel."""
     kernel = made(TINY)[1]["layers"]["mlp"]["gate"]["kernel"]
     assert np.abs(kernel[0] - kernel[1]).max() > 0.1
+
+
+def test_more_tokens_than_learned_positions_are_refused():
+    """A position without a row would read another one, or nothing."""
+    model, params = made(dataclasses.replace(TINY, positions="learned", context=4))
+    with pytest.raises(InputError, match="longer than the model's learned positions"):
+        logits_of(model, params, some_tokens(1, 5))
 
 
 def test_no_logit_depends_on_a_later_token():
@@ -230,6 +239,14 @@ def test_bfloat16_layers_keep_float32_parameters_and_logits():
         ({"head_size": -2}, "head_size"),
         ({"norm_epsilon": -1.0}, "norm_epsilon"),
         ({"dtype": "float16"}, "dtype"),
+        ({"activation": "relu"}, "activation"),
+        ({"norm_place": "nowhere"}, "norm_place"),
+        ({"parallel": True, "norm_place": "both"}, "parallel"),
+        ({"positions": "learned"}, "context"),
+        ({"rotary_fraction": 0.7}, "rotary_fraction"),
+        ({"rope_factors": (1.0, 2.0)}, "rope_factors"),
+        ({"windowed_layers": (0,)}, "window"),
+        ({"window": 4, "windowed_layers": (2,)}, "windowed_layers"),
     ],
 )
 def test_an_impossible_shape_is_refused_by_the_name_of_its_field(changes, field):
