@@ -12,6 +12,7 @@ from jax_tda.artifacts.encodings import OK, EncodingStore, check_facts, open_enc
 from jax_tda.attribution import comparison, lines, scan
 from jax_tda.attribution.run import check_top_k, correction_facts
 from jax_tda.attribution.top_k import Best, Ends
+from jax_tda.core import mesh as meshes
 from jax_tda.core.config import input_path, settings
 from jax_tda.data import corpus as corpora
 from jax_tda.encoding import run as encoding
@@ -55,8 +56,9 @@ def plan(config: ScoreCorpusConfig, output: str) -> str:
 def run(config: ScoreCorpusConfig, output: str) -> Reader:
     """Writes one ranking, `METHOD.jsonl`, with a line for every query; a killed run redoes at most the shard in flight.
 
-    The ranking is that of `encode` and `score` with float32 encodings, up to rounding.
+    The ranking is that of `encode` and `score` with the same settings, the store's format included, up to rounding.
     """
+    meshes.one_cpu_device_per_core()
     check_top_k("score_corpus.top_k", config.top_k)
     encoding.check_choices(config.encode)
     examples, query = corpora.open_corpus(config.encode.examples), open_encodings(config.query)
@@ -81,7 +83,8 @@ def run(config: ScoreCorpusConfig, output: str) -> Reader:
     for unit, start, values, status in encoding.encoded_shards(
         encoder, examples, config.encode, finished, "score_corpus"
     ):
-        rows = values.reshape(*values.shape[:2], -1)
+        # What the same `encode` would have stored, so that this ranking is the stored road's in every format.
+        rows = config.encode.store.round_trip(values).reshape(*values.shape[:2], -1)
         found = compared.scores(scan.shard_of(start, rows, status == OK, size))
         for keeper, scores in zip(best, found, strict=True):
             keeper.update(scores, start)

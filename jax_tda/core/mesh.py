@@ -1,5 +1,6 @@
 """Where arrays live: a mesh of devices, and the one table that maps the meaning of an axis to a mesh axis."""
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -27,16 +28,17 @@ def one_cpu_device_per_core(most: int = 8) -> None:
     """Lets JAX see each core of a CPU as a device, so that each works on examples of its own.
 
     That is faster than sharing the operations of one example among cores; every device then holds its own copy of the
-    parameters, so beyond `most` devices the remaining cores share operations. Works only before JAX has looked for its
-    devices; a number that the user has set (JAX_NUM_CPU_DEVICES, or a flag of XLA) is left alone, and accelerators are
-    not affected.
+    parameters, so beyond `most` devices the remaining cores share operations. A number that the user has set
+    (JAX_NUM_CPU_DEVICES, or a flag of XLA) is left alone, as is a process in which JAX has looked for its devices
+    already; accelerators are not affected, and no number depends on it.
     """
     given = jax.config.values["jax_num_cpu_devices"] > 0 or "host_platform_device_count" in os.environ.get(
         "XLA_FLAGS", ""
     )
     if not given:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        jax.config.update("jax_num_cpu_devices", min(cores, most))
+        with contextlib.suppress(RuntimeError):  # What JAX says once it has devices.
+            jax.config.update("jax_num_cpu_devices", min(cores, most))
 
 
 def make_mesh(

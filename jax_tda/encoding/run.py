@@ -91,6 +91,7 @@ def plan(config: EncodeConfig, output: str) -> str:
 
 def run(config: EncodeConfig, output: str) -> Reader:
     """Writes the encodings artifact; a killed run redoes at most the shard in flight."""
+    meshes.one_cpu_device_per_core()
     check_choices(config)
     config.store.parts(1, config.projected_size)
     examples = corpora.open_corpus(config.examples)

@@ -7,6 +7,7 @@ import pytest
 
 from jax_tda.artifacts import ranking
 from jax_tda.artifacts.artifact import open_artifact
+from jax_tda.artifacts.formats import StoreConfig
 from jax_tda.attribution import estimate, fused, mix, run
 from jax_tda.core.errors import InputError
 from jax_tda.encoding import run as encode
@@ -64,6 +65,19 @@ def test_scoring_while_encoding_ranks_as_the_stored_road(road, tmp_path, correct
     ]
     counted = open_artifact(paths["train"]).manifest.facts
     assert reader.manifest.facts["left_out"] == counted["left_out"] and reader.manifest.facts["examples"] == PASSAGES
+
+
+def test_scoring_while_encoding_rounds_as_the_store_would(road, tmp_path):
+    """Law: with a coarse format the scores are those of encodings stored in it, and not those of float32."""
+    paths, config = road
+    coarse = dataclasses.replace(config, store=StoreConfig("int4"))
+    stored = str(encode.run(coarse, str(tmp_path / "train")))
+    run.run(run.ScoreConfig(stored, paths["query"], "", paths["answers"], top_k=6), str(tmp_path / "stored"))
+    expected = ranking.read(str(tmp_path / "stored" / "trackstar.jsonl"))[0]
+    rows, _ = fused_ranking((paths, coarse), tmp_path / "fused")
+    expect_same(rows, expected, 1e-5)
+    with pytest.raises(AssertionError):
+        expect_same(fused_ranking(road, tmp_path / "float32")[0], expected, 1e-5)
 
 
 def test_scoring_while_encoding_goes_on_at_the_shard_in_flight_and_ends_at_the_same_bytes(road, tmp_path, monkeypatch):
