@@ -65,7 +65,7 @@ def run(config: ScoreCorpusConfig, output: str) -> Reader:
     checkpoint = open_artifact(config.encode.checkpoint, checkpoint_artifact.KIND)
     checkpoint_artifact.check_fits(checkpoint, examples.reader)
     inputs = {"examples": examples.reader, "checkpoint": checkpoint, "query": query.reader}
-    inputs["answers"] = open_artifact(config.answers, "answers")
+    inputs |= {"answers": open_artifact(config.answers, "answers")} | encoding.moments_of(config.encode)
     correction = None
     if config.correction:
         correction = inputs["correction"] = comparison.open_correction(config.correction, query, None)

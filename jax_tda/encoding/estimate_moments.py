@@ -88,6 +88,7 @@ def plan(config: EstimateSecondMomentsConfig, output: str) -> str:
 
 def run(config: EstimateSecondMomentsConfig, output: str) -> Reader:
     """Writes the second-moments artifact."""
+    meshes.one_cpu_device_per_core()
     checkpoint = checkpoint_artifact.open_checkpoint(config.checkpoint)
     inputs, described = {"checkpoint": checkpoint.reader}, settings(config)
     if config.source == "batches":
@@ -123,7 +124,9 @@ def read(path: str, checkpoint: checkpoint_artifact.Checkpoint) -> SecondMoments
         )
     reader.check_files()
     held = checkpoints.restore_untyped(str(reader.path / "state"))["second_moments"]
-    return from_values(trees.flatten(held), facts["epsilon"], facts["described"])
+    # Two samples may be described alike; encodings of one may not meet those of the other.
+    source = f"{facts['described']} ({reader.manifest.digest[:12]})"
+    return from_values(trees.flatten(held), facts["epsilon"], source)
 
 
 _Found = tuple[dict[str, Any], dict[str, Any]]

@@ -97,9 +97,7 @@ def run(config: EncodeConfig, output: str) -> Reader:
     examples = corpora.open_corpus(config.examples)
     checkpoint = open_artifact(config.checkpoint, checkpoint_artifact.KIND)
     checkpoint_artifact.check_fits(checkpoint, examples.reader)
-    inputs = {"examples": examples.reader, "checkpoint": checkpoint}
-    if config.moments and config.second_moments != "none":
-        inputs["moments"] = open_artifact(config.moments, estimate_moments.KIND)
+    inputs = {"examples": examples.reader, "checkpoint": checkpoint} | moments_of(config)
     writer = begin(output, schema.KIND, settings(config), inputs)
     if isinstance(writer, Reader):
         return writer
@@ -119,6 +117,13 @@ def check_choices(config: EncodeConfig) -> None:
                 expected=" or ".join(choices),
                 remedy=f"set encode.{name} to one of them",
             )
+
+
+def moments_of(config: EncodeConfig) -> dict[str, Reader]:
+    """The artifact of second moments as one more input, where the checkpoint's own are not taken."""
+    if not config.moments or config.second_moments == "none":
+        return {}
+    return {"moments": open_artifact(config.moments, estimate_moments.KIND)}
 
 
 def make_encoder(config: EncodeConfig) -> Encoder:

@@ -70,7 +70,7 @@ def test_an_imported_checkpoint_is_the_model_that_was_given(place):
 
 def test_every_matrix_of_attention_and_mlp_is_encoded_by_probes(place):
     """All seven of a layer on the fast path; embeddings, norms and biases excluded by name."""
-    encoder = encoding._encoder(encode_config(place, second_moments="none"))
+    encoder = encoding.make_encoder(encode_config(place, second_moments="none"))
     assert {matrix.route for matrix in encoder.plan.matrices} == {"probe"} and len(encoder.plan.matrices) == 7
     assert len(encoder.plan.excluded) == 1 + 3 + 7
 
@@ -113,8 +113,8 @@ def test_estimated_second_moments_are_the_mean_of_squared_batch_gradients(place,
         got = found.full(path, value.shape)
         np.testing.assert_allclose(got, value, rtol=1e-3, atol=1e-5 * value.max(), err_msg=path)
     encoded = encoding.run(encode_config(place, moments=str(tmp_path / "moments")), str(tmp_path / "encoded"))
-    assert "estimated from 7 batches of 6, rank_one" in encoded.manifest.facts["second_moments"]
-    assert "moments" in encoded.manifest.inputs
+    digest = encoded.manifest.inputs["moments"]["digest"][:12]
+    assert f"estimated from 7 batches of 6 ({digest}), rank_one" in encoded.manifest.facts["second_moments"]
     _, _, rate = evaluation._step(checkpoint, TailPatchConfig(rate=0.5), str(tmp_path / "moments"))
     assert rate == 0.5
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import transformers
 
+from jax_tda import Encoder
 from jax_tda.data import foreign_vocabulary
-from jax_tda.encoding import blocks, sites
 from jax_tda.models import likelihood
 from jax_tda.models.decoder import Decoder
 from jax_tda.models.importers import assemble
@@ -76,7 +76,6 @@ def test_a_nasty_text_is_cut_as_the_file_says_and_comes_back(path):
 def test_every_matrix_of_all_thirty_layers_is_on_the_fast_path(imported):
     """Query, key, value, output, gate, up and down, each thirty layers deep."""
     source, params = imported
-    tokens = jax.ShapeDtypeStruct((1, 2), jnp.int32)
-    plan = blocks.plan(assemble.shapes_of(source), sites.visible(Decoder(source.config), params, tokens), "groups")
+    plan = Encoder(Decoder(source.config), params, projected_size=4).plan
     assert len(plan.matrices) == 7
     assert all((matrix.route, matrix.layers) == ("probe", 30) for matrix in plan.matrices)
