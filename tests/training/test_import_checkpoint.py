@@ -70,7 +70,7 @@ def test_an_imported_checkpoint_is_the_model_that_was_given(place):
 
 def test_every_matrix_of_attention_and_mlp_is_encoded_by_probes(place):
     """All seven of a layer on the fast path; embeddings, norms and biases excluded by name."""
-    encoder = encoding._encoder(encode_config(place, second_moments="none"))
+    encoder = encoding.make_encoder(encode_config(place, second_moments="none"))
     assert {matrix.route for matrix in encoder.plan.matrices} == {"probe"} and len(encoder.plan.matrices) == 7
     assert len(encoder.plan.excluded) == 1 + 3 + 7
 
