@@ -117,7 +117,7 @@ def measure(road, formats, both, patched, queries):
     sources = {name: open_encodings(str(road / "encodings" / name)) for name in STREAMS}
     reference = ranking.read(str(road / "rankings" / "trackstar.jsonl"))[0]
     exact = {row["query_id"] for row in reference if row["answered_exactly"]}
-    right = judging._judge_retrieval(reference, corpus, asked)["mrr"]
+    right = judging.judge_retrieval(reference, corpus, asked)["mrr"]
     whole = sources["train"].count * sources["train"].dimension * 4
     results, rankings = {}, {"reference": reference}
     for name in formats:
@@ -127,7 +127,7 @@ def measure(road, formats, both, patched, queries):
             store_again(sources["query"], parse(name) if both else parse("float32"), str(place / "query"))
             rows = rankings[name] = rank(road, place)
             size = bytes_of(place / "train")
-        found = judging._judge_retrieval(rows, corpus, asked)["mrr"]
+        found = judging.judge_retrieval(rows, corpus, asked)["mrr"]
         results[name] = {
             "bytes_per_example": size / sources["train"].count,
             "ratio": whole / size,
@@ -142,7 +142,7 @@ def measure(road, formats, both, patched, queries):
         tables = {name: {} for name in chosen}
         made = open_artifact(str(road), name="report").manifest.settings["tail_patch"] | {"queries": queries}
         config = judging.EvaluateConfig(checkpoint=str(road / "checkpoint"), tail_patch=TailPatchConfig(**made))
-        judging._judge_tail_patch(config, chosen, tables, corpus, asked)
+        judging.judge_tail_patch(config, chosen, tables, corpus, asked)
         for name in patched:
             change, before = tables[name]["tail_patch"], tables["reference"]["tail_patch"]
             results[name]["tail_patch"] = mean(change, exact)

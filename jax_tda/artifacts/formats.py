@@ -16,6 +16,8 @@ from jax_tda.core.errors import InputError
 
 # The greatest code of each integer type; the scale is such that no code is beyond it.
 _GREATEST = {"int8": 127, "int4": 7}
+# From here on a block's numbers, none larger than their root mean square, could all become 0.
+_COARSEST = 2.0
 _FLOATS = {"float32": np.dtype(np.float32), "bfloat16": np.dtype(jnp.bfloat16)}
 TYPES = (*_FLOATS, *_GREATEST)
 # Of the subspace iteration: directions beyond the rank, and products with M Mᵀ. On the demo's encodings they leave 1 %
@@ -56,11 +58,11 @@ class StoreConfig:
 
     def __post_init__(self) -> None:
         integer = self.type in _GREATEST
-        if self.type not in TYPES or self.rank < 0 or not 0 <= self.step < float("inf") or (self.step and not integer):
+        if self.type not in TYPES or self.rank < 0 or not 0 <= self.step < _COARSEST or (self.step and not integer):
             raise InputError(
                 "the store has no such format",
                 got=f"type {self.type}, rank {self.rank}, step {self.step}",
-                expected=f"type {', '.join(TYPES)}; rank ≥ 0; step ≥ 0, and 0 for floats",
+                expected=f"type {', '.join(TYPES)}; rank ≥ 0; 0 ≤ step < {_COARSEST:g}, and 0 for floats",
                 remedy="set store.type, store.rank and store.step; docs/store.md compares formats",
             )
 

@@ -61,6 +61,7 @@ def run(config: ScoreCorpusConfig, output: str) -> Reader:
     meshes.one_cpu_device_per_core()
     check_top_k("score_corpus.top_k", config.top_k)
     encoding.check_choices(config.encode)
+    config.encode.store.parts(1, config.encode.projected_size)
     examples, query = corpora.open_corpus(config.encode.examples), open_encodings(config.query)
     checkpoint = open_artifact(config.encode.checkpoint, checkpoint_artifact.KIND)
     checkpoint_artifact.check_fits(checkpoint, examples.reader)

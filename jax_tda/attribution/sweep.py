@@ -124,6 +124,13 @@ def _check(config: ScoreSweepConfig) -> None:
                 expected="at least one value, and each once",
                 remedy=f"set score_sweep.{name} to a list of different values",
             )
+    if sum(weight < 0 for weight in config.query_weights) > 1:
+        raise InputError(
+            "score_sweep.query_weights is not possible",
+            got=config.query_weights,
+            expected="at most one negative number, which means the rule",
+            remedy="leave -1.0 as the only negative one",
+        )
     for weight in config.query_weights:
         mix.check_weight("score_sweep.query_weights", weight, config.query_curvature)
     for top_k in config.top_ks:

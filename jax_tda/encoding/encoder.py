@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from flax.errors import FlaxError
 from jax.sharding import PartitionSpec
 
 from jax_tda.core import mesh as meshes
@@ -18,6 +19,7 @@ from jax_tda.encoding import blocks as layouts
 from jax_tda.encoding import nnx_models, probe, projection, sites, visibility
 from jax_tda.encoding.second_moments import SecondMoments, inverse_root, rank_one
 from jax_tda.models import layers, likelihood
+from jax_tda.models.decoder import Decoder
 
 # What ran fastest on two kinds of CPU (benchmarks/README.md).
 _TOKENS_IN_CACHE, _MOST_UNROLLED = 256, 16
@@ -189,7 +191,7 @@ class Encoder:
         example = jax.ShapeDtypeStruct((1, self._length), jnp.int32)
         try:
             found = visibility.visible(self._model, self._tree(self._leaves), example)
-        except (TypeError, ValueError) as problem:
+        except (TypeError, ValueError, FlaxError) as problem:
             raise InputError(
                 f"{type(self._model).__name__} cannot be traced",
                 got=f"{type(problem).__name__}: {problem}",
@@ -203,12 +205,13 @@ class Encoder:
 
     def _unroll(self, wanted: bool | None) -> bool:
         """Whether layers are compiled one by one; if so, parameters are held layer by layer from now on."""
-        show = getattr(self._model, "unrolled", None)
+        # A subclass may compute otherwise; it is taken as it is.
+        show = self._model.unrolled if type(self._model) is Decoder else None
         deepest = max(matrix.layers for matrix in self.plan.matrices)
         if wanted and (show is None or not deepest):
             raise InputError(
                 f"the layers of {type(self._model).__name__} cannot be unrolled",
-                got="a model without a method `unrolled`" if show is None else "layers that are separate already",
+                got="a model that is no Decoder" if show is None else "layers that are separate already",
                 expected="a Decoder with scanned layers",
                 remedy="leave unroll_layers out",
             )
@@ -286,9 +289,8 @@ class Encoder:
         return jax.tree.unflatten(self._structure, [leaves[name] for name in self._names])
 
     def _frozen_head(self) -> str | None:
-        """The path of the output head, when the model shows it and it is not encoded: its loss is then fused."""
-        show = getattr(self._model, "head_path", None)
-        path = show() if show is not None else None
+        """The path of a Decoder's output head, when it is not encoded and logits are its product: the loss is fused."""
+        path = self._model.head_path() if type(self._model) is Decoder else None
         return path if path in self.plan.excluded else None
 
     def _check_options(self) -> None:
@@ -298,6 +300,13 @@ class Encoder:
                 got=self._reduction,
                 expected="rank_one or exact",
                 remedy="set reduction to one of them",
+            )
+        if self._at_once is not None and self._at_once < 0:
+            raise InputError(
+                "examples_at_once is not possible",
+                got=self._at_once,
+                expected="a number ≥ 0, or None",
+                remedy="0 takes all examples of a batch at once, None what ran fastest",
             )
         largest = max(max(m.rows, m.columns) for m in self.plan.matrices)
         if self._kind not in projection.KINDS or (self._kind == "identity" and self.projected_size < largest):
@@ -337,11 +346,12 @@ def _described(moments: SecondMoments | None, reduction: str, epsilon: float) ->
 
 def _checked(examples: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     tokens, weights = np.asarray(examples["tokens"]), np.asarray(examples["loss_weights"])
-    if tokens.ndim != 2 or tokens.shape != weights.shape or not np.issubdtype(tokens.dtype, np.integer):
+    fits = tokens.ndim == 2 and tokens.shape == weights.shape and tokens.size > 0
+    if not fits or not np.issubdtype(tokens.dtype, np.integer):
         raise InputError(
             "examples have the wrong form",
             got=f"tokens {tokens.dtype} {tokens.shape}, loss_weights {weights.dtype} {weights.shape}",
-            expected="tokens int [B, T] and loss_weights float [B, T]",
+            expected="tokens int [B, T] and loss_weights float [B, T], at least one of each",
             remedy="pad every example of a batch to one length, with weight 0 on the padding",
         )
     return tokens.astype(np.int32), weights.astype(np.float32)

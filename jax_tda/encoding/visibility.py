@@ -81,7 +81,7 @@ def _trace(
         # What depends on the kernel through the module is cut off; whatever use remains is another one.
         kernel: jax.Array = module.get_variable("params", sites.name(module))
         shadow: jax.Array = module.get_variable("params", probe.PROBE)
-        return _mark(path, kernel, shadow, output)
+        return _mark(path, kernel, shadow, arguments[0], output)
 
     def trace(held: Any, tokens: jax.Array) -> Any:
         with nn.intercept_methods(blind):
@@ -112,17 +112,21 @@ def _own(module: nn.Module) -> dict[str, Site]:
     return found
 
 
-def _mark(path: str, kernel: jax.Array, shadow: jax.Array, output: jax.Array) -> jax.Array:
-    """Zeros in place of a module's output, and an equation in the program that says what the module saw."""
+def _mark(path: str, kernel: jax.Array, shadow: jax.Array, x: jax.Array, output: jax.Array) -> jax.Array:
+    """A stand-in for a module's output, and an equation in the program that says what the module saw.
 
-    def see(kernel: jax.Array, shadow: jax.Array, output: jax.Array) -> Any:
+    The stand-in depends on the module's input, so that what was read by hand further below still reaches the logits,
+    but not on its kernel.
+    """
+
+    def see(kernel: jax.Array, shadow: jax.Array, x: jax.Array, output: jax.Array) -> Any:
         # The axes of the sums tell, once `vmap` has added its own, which axis that is.
         sums = [jax.lax.reduce_sum(array, axes=tuple(range(array.ndim))) for array in (kernel, shadow)]
-        return *sums, jnp.zeros(output.shape, output.dtype)
+        return *sums, jnp.zeros(output.shape, output.dtype) + jnp.sum(x).astype(output.dtype)
 
     see.__name__ = _MARK + path
-    zeros: jax.Array = jax.jit(see)(kernel, shadow, output)[-1]
-    return zeros
+    stand_in: jax.Array = jax.jit(see)(kernel, shadow, x, output)[-1]
+    return stand_in
 
 
 def _follow(

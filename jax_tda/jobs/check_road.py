@@ -11,6 +11,7 @@ from jax_tda.data import sources
 from jax_tda.data.tokenize import TokenizeConfig
 from jax_tda.encoding.run import EncodeConfig
 from jax_tda.jobs import door
+from jax_tda.models.checkpoint_artifact import decoder_config
 from jax_tda.models.decoder import DecoderConfig
 
 
@@ -42,7 +43,7 @@ def execute(config: CheckRoadConfig, output: str) -> None:
     """Reads the queries, and compares their number with what the rule for λ needs."""
     decoder = config.decoder
     if config.checkpoint:
-        decoder = DecoderConfig(**open_artifact(config.checkpoint, "checkpoint").read_json("decoder.json"))
+        decoder = decoder_config(open_artifact(config.checkpoint, "checkpoint"))
     text, rejected = config.tokenize, Counter[str]()
     found = sources.read(config.queries, text.seqio_module, text.seqio_split, "queries", text.on_bad_record, rejected)
     # Two queries of one text have one gradient.

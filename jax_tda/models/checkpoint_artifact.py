@@ -19,6 +19,25 @@ from jax_tda.models.decoder import Decoder, DecoderConfig
 KIND = "checkpoint"
 
 
+def decoder_config(reader: Reader) -> DecoderConfig:
+    """The shape of a checkpoint's decoder.
+
+    Raises:
+      InputError: it was written by another version, with fields that this one does not know.
+    """
+    stored = reader.read_json("decoder.json")
+    stored.pop("scan_unroll", None)  # Of checkpoints before version 0.1.0; it changed no number.
+    unknown = sorted(stored.keys() - {field.name for field in dataclasses.fields(DecoderConfig)})
+    if unknown:
+        raise InputError(
+            f"the decoder of {reader} has fields that this version does not know",
+            got=", ".join(unknown),
+            expected="the fields of DecoderConfig",
+            remedy="read it with the version of jax_tda that wrote it, or train again",
+        )
+    return DecoderConfig(**stored)
+
+
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
     """A finished checkpoint artifact, every file of it checked."""
@@ -28,7 +47,7 @@ class Checkpoint:
     @functools.cached_property
     def model(self) -> Decoder:
         """The model."""
-        return Decoder(DecoderConfig(**self.reader.read_json("decoder.json")))
+        return Decoder(decoder_config(self.reader))
 
     @property
     def context(self) -> int:

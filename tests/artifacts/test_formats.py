@@ -179,7 +179,14 @@ def test_a_coarser_step_takes_fewer_bytes(tmp_path):
 
 @pytest.mark.parametrize(
     "given",
-    [{"type": "float16"}, {"rank": -1}, {"step": -0.1}, {"type": "int8", "step": float("nan")}, {"step": 0.5}],
+    [
+        {"type": "float16"},
+        {"rank": -1},
+        {"step": -0.1},
+        {"type": "int8", "step": float("nan")},
+        {"step": 0.5},
+        {"type": "int8", "step": 2.0},
+    ],
 )
 def test_a_format_that_is_not_there_is_refused(given):
     """With the four parts, before anything is computed."""

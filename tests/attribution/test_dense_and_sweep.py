@@ -196,6 +196,7 @@ def test_a_sweep_names_only_what_varies(made, tmp_path):
         ({"query_weights": ()}, "query_weights is not possible"),
         ({"dampings": (0.1, 0.1)}, "dampings is not possible"),
         ({"query_weights": (0.5,), "query_curvature": ""}, "query_weights is not possible"),
+        ({"query_weights": (-1.0, -2.0)}, "query_weights is not possible"),
         ({"top_ks": (0,)}, "top_ks is not possible"),
     ],
 )

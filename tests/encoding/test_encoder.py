@@ -224,12 +224,41 @@ def test_the_head_looks_at_weighted_positions_alone(asked):
     assert naive.distance(encoder.encode(batch), naive.encode(encoder, model, params, batch)) < TOLERANCE
 
 
-@pytest.mark.parametrize("change", ["shape", "floats"])
+class Cooler(Decoder):
+    """A Decoder whose logits are a third of those of its head."""
+
+    def __call__(self, tokens):
+        return super().__call__(tokens) / 3
+
+
+def test_a_subclass_of_the_decoder_is_encoded_as_what_it_is():
+    """Law: neither unrolling nor the fused loss is taken where a subclass may compute otherwise."""
+    plain, params, _ = make()
+    model = Cooler(plain.config)
+    encoder = Encoder(model, params, None, "groups", 6)
+    assert naive.distance(encoder.encode(examples()), naive.encode(encoder, model, params, examples())) < TOLERANCE
+    with pytest.raises(InputError, match="cannot be unrolled"):
+        Encoder(model, params, None, "groups", 6, unroll_layers=True)
+
+
+def test_parameters_of_another_model_are_refused_before_compilation():
+    """Law: what Flax finds missing is told in four parts."""
+    model, params, _ = make()
+    broken = {name: leaf for name, leaf in params.items() if name != "final_norm"}
+    with pytest.raises(InputError, match="cannot be traced"):
+        Encoder(model, broken, None, "groups", 6)
+
+
+@pytest.mark.parametrize("change", ["shape", "floats", "nothing"])
 def test_examples_of_the_wrong_form_are_refused_before_compilation(change):
     """Law: tokens and weights have one shape, and tokens are whole numbers."""
     model, params, _ = make()
     batch = examples()
-    broken = batch | ({"tokens": batch["tokens"][:, :3]} if change == "shape" else {"tokens": batch["loss_weights"]})
+    broken = {
+        "shape": batch | {"tokens": batch["tokens"][:, :3]},
+        "floats": batch | {"tokens": batch["loss_weights"]},
+        "nothing": {name: array[:0] for name, array in batch.items()},
+    }[change]
     with pytest.raises(InputError, match="wrong form"):
         Encoder(model, params, None, "groups", 6).encode(broken)
 

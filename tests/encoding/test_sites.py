@@ -258,6 +258,28 @@ class Unusual(nn.Module):
         return nn.Dense(31, name="out")(Doubled(8, name="double")(x))
 
 
+class ByHandThenDense(nn.Module):
+    """Reads a kernel by hand, and only a module sees what became of it."""
+
+    @nn.compact
+    def __call__(self, tokens):
+        x = nn.Embed(31, 8)(tokens)
+        mix = nn.Dense(8, name="mix", use_bias=False)
+        x = x + mix(x)
+        x = x + jnp.tanh(x @ mix.variables["params"]["kernel"].T)
+        return nn.Dense(31, name="out", use_bias=False)(x)
+
+
+def test_a_kernel_read_by_hand_below_another_module_takes_the_weight_path():
+    """Law: a use is found also where nothing but the input of a later module shows it."""
+    model = ByHandThenDense()
+    params = model.init(jax.random.key(0), jnp.zeros((1, 4), jnp.int32))["params"]
+    encoder = Encoder(model, params, None, "matrices", 5, exclude=(r"Embed",))
+    assert {m.path: m.route for m in encoder.plan.matrices} == {"mix/kernel": "weight", "out/kernel": "probe"}
+    batch = examples(batch=2)
+    assert naive.distance(encoder.encode(batch), naive.encode(encoder, model, params, batch)) < TOLERANCE
+
+
 def test_a_subclass_is_not_taken_for_its_base_and_a_model_of_one_length_says_so():
     """Law: what a subclass makes of its kernel is seen by the weight path; a trace that fails names its remedy."""
     model = Unusual()

@@ -6,9 +6,11 @@ import numpy as np
 import optax
 import pytest
 
+from jax_tda.artifacts.artifact import begin, open_artifact
 from jax_tda.core import mesh as meshes
 from jax_tda.core.errors import InputError
-from jax_tda.models import checkpoints
+from jax_tda.models import checkpoint_artifact, checkpoints
+from jax_tda.models.decoder_config import DecoderConfig
 
 
 def state_of(optimizer, seed=0):
@@ -134,3 +136,15 @@ def test_the_latest_complete_checkpoint_is_found_and_older_ones_go(tmp_path):
     checkpoints.save_step(directory, 15, {"a": jnp.full(3, 15)})
     assert checkpoints.latest_step(directory)[0] == 15
     assert sorted(path.name for path in (tmp_path / "progress").iterdir()) == ["settings.json", "step_000000015"]
+
+
+def test_a_decoder_of_another_version_is_read_where_nothing_is_lost_and_refused_where_something_is(tmp_path):
+    """`scan_unroll`, which changed no number, is passed over; a field that nobody knows is named."""
+    for name, extra in {"older": {"scan_unroll": 2}, "newer": {"experts": 8}}.items():
+        writer = begin(str(tmp_path / name), checkpoint_artifact.KIND, {}, {})
+        writer.write_json("decoder.json", {"layers": 3} | extra)
+        writer.finish({})
+    opened = {name: open_artifact(str(tmp_path / name)) for name in ("older", "newer")}
+    assert checkpoint_artifact.decoder_config(opened["older"]) == DecoderConfig(layers=3)
+    with pytest.raises(InputError, match="experts"):
+        checkpoint_artifact.decoder_config(opened["newer"])
