@@ -41,16 +41,15 @@ def plan(config: CheckRoadConfig, output: str) -> str:
 
 def execute(config: CheckRoadConfig, output: str) -> None:
     """Reads the queries, and compares their number with what the rule for λ needs."""
-    decoder = config.decoder
-    if config.checkpoint:
-        decoder = decoder_config(open_artifact(config.checkpoint, "checkpoint"))
+    given = config.checkpoint
+    decoder = decoder_config(open_artifact(given, "checkpoint")) if given else config.decoder
     text, rejected = config.tokenize, Counter[str]()
     found = sources.read(config.queries, text.seqio_module, text.seqio_split, "queries", text.on_bad_record, rejected)
     # Two queries of one text have one gradient.
     count = len({record.text for record in found})
     sources.check_exists(config.corpus)
-    groups, matrices = 2 * min(8, decoder.layers), (6 + decoder.gated) * decoder.layers
-    blocks = groups if config.encode.blocks == "groups" else matrices
+    per_matrix = config.encode.blocks == "matrices"
+    blocks = (6 + decoder.gated) * decoder.layers if per_matrix else 2 * min(8, decoder.layers)
     size, mix = config.encode.projected_size**2, config.mix_curvature
     component = mix.component or curvature.default_component(blocks * size, mix.component_fraction)
     curvature.check_queries(mix.query_weight, component, blocks, size, count)
