@@ -21,7 +21,7 @@ from jax_tda.encoding.second_moments import SecondMoments, inverse_root, rank_on
 from jax_tda.models import layers, likelihood
 from jax_tda.models.decoder import Decoder
 
-# What ran fastest on two kinds of CPU (benchmarks/README.md).
+# What ran fastest on a CPU (benchmarks/README.md).
 _TOKENS_IN_CACHE, _MOST_UNROLLED = 256, 16
 _FEWEST_POSITIONS = 8
 
