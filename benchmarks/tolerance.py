@@ -21,7 +21,7 @@ import optax
 import jax_tda
 from jax_tda.core import mesh as meshes
 from jax_tda.core import trees
-from jax_tda.models import layers, likelihood
+from jax_tda.models import likelihood
 from jax_tda.models.decoder import Decoder, DecoderConfig
 from jax_tda.training.step import mean_loss
 
@@ -77,30 +77,14 @@ def naive(encoder, model, params, moments, examples, exact):
     return encoded
 
 
-def unrolled(config, params, state, projected_size, examples):
-    """The distance of unrolled layers to scanned ones; P = [I; 0], as projections are named after parameters."""
-    whole = {"blocks": "matrices", "projected_size": projected_size, "projection_kind": "identity"}
-    scanned = jax_tda.Encoder(Decoder(config), params, jax_tda.second_moments_from(state, b2=0.98), **whole)
-    apart = DecoderConfig(**{**vars(config), "scan_layers": False})
-    separate = state._replace(mu=layers.unstack_layers(state.mu), nu=layers.unstack_layers(state.nu))
-    moments = jax_tda.second_moments_from(separate, b2=0.98)
-    encoded = jax_tda.Encoder(Decoder(apart), layers.unstack_layers(params), moments, **whole).encode(examples)
-
-    def scanned_name(block):  # layers_1/mlp/up/kernel → layers/mlp/up/kernel/1
-        first, _, rest = block.partition("/")
-        return f"layers/{rest}/{first.removeprefix('layers_')}"
-
-    return distance({scanned_name(block): value for block, value in encoded.items()}, scanned.encode(examples))
-
-
 def measure(config, projected_size):
     """Every deviation by name."""
     model, examples = Decoder(config), batch()
     params, state = trained(model)
     moments = jax_tda.second_moments_from(state, b2=0.98)
 
-    def encoder(mesh=None, reduction="rank_one"):
-        return jax_tda.Encoder(model, params, moments, "groups", projected_size, reduction=reduction, mesh=mesh)
+    def encoder(**options):
+        return jax_tda.Encoder(model, params, moments, "groups", projected_size, **options)
 
     def from_naive(made, exact):
         return distance(made.encode(examples), naive(made, model, params, moments, examples, exact))
@@ -118,7 +102,6 @@ def measure(config, projected_size):
     longest = int(lengths.max())
     short = lengths <= int(np.median(lengths))
     padded = {name: np.pad(array, ((0, 0), (0, _BUCKET - _LENGTH))) for name, array in examples.items()}
-    largest = max(max(matrix.rows, matrix.columns) for matrix in plain.plan.matrices)
     return {
         "alone instead of in a batch": distance(rows(*((np.array([i]), _LENGTH) for i in range(_EXAMPLES))), expected),
         "padded to a longer length": distance(plain.encode(padded), expected),
@@ -126,9 +109,9 @@ def measure(config, projected_size):
             rows((np.flatnonzero(short), int(lengths[short].max())), (np.flatnonzero(~short), longest)), expected
         ),
         f"on {len(jax.devices())} devices instead of 1": distance(
-            encoder(meshes.make_mesh()).encode(examples), expected
+            encoder(mesh=meshes.make_mesh()).encode(examples), expected
         ),
-        "layers unrolled instead of scanned": unrolled(config, params, state, largest, examples),
+        "layers scanned instead of unrolled": distance(encoder(unroll_layers=False).encode(examples), expected),
         "probe against naive, V of rank one": from_naive(plain, exact=False),
         "probe against naive, V exact": from_naive(encoder(reduction="exact"), exact=True),
     }
