@@ -19,6 +19,7 @@ import numpy as np
 from jax_tda import Encoder
 from jax_tda.artifacts import encodings, ranking
 from jax_tda.artifacts.artifact import open_artifact
+from jax_tda.artifacts.formats import StoreConfig
 from jax_tda.attribution import estimate, mix, similarity
 from jax_tda.attribution import run as score
 from jax_tda.core import seeds
@@ -35,18 +36,20 @@ _QUERIES_AT_ONCE, _TOP = 256, 10
 
 
 def configured(kind, road, artifact, **fields):
-    """The config that made one of the road's artifacts, with other fields."""
+    """The config that made one of the road's artifacts, with other fields; parts of it take their defaults."""
     known = {field.name for field in dataclasses.fields(kind)}
     used = open_artifact(str(road / artifact)).manifest.settings
     settings = {name: tuple(v) if isinstance(v, list) else v for name, v in used.items() if name in known}
+    settings = {name: v for name, v in settings.items() if not isinstance(v, dict)}
     return kind(**settings | {name: str(v) if isinstance(v, Path) else v for name, v in fields.items()})
 
 
 def encoded(road, work, form, stream, examples):
-    """The stream's encodings with one form of V: the road's own where it has them."""
+    """The stream's encodings with one form of V, in float32: the road's own where it has them."""
     for name in ("encodings", "encodings_plain"):
         place = road / name / stream
-        if open_artifact(str(place)).manifest.settings["second_moments"] == form:
+        own = encodings.open_encodings(str(place))
+        if own.reader.manifest.settings["second_moments"] == form and own.store == StoreConfig():
             return place
     inputs = {"examples": road / examples, "checkpoint": road / "checkpoint"}
     made = configured(encode.EncodeConfig, road, f"encodings/{stream}", **inputs, second_moments=form)
