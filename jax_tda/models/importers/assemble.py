@@ -90,6 +90,8 @@ def _assembled(source: Source, path: str, origin: Origin, shape: Shape, mesh: Me
     leaf = jnp.zeros(shape, jnp.float32, device=whole)
     for layer, name in _names(source, path, origin):
         leaf = _fill(leaf, jax.device_put(_read(source, origin, name, shape[1:]), part), jnp.asarray(layer))
+        # Otherwise the host reads ahead of the device, and holds every layer that still waits to be copied.
+        leaf.block_until_ready()
     return leaf
 
 
