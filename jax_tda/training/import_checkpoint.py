@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from jax_tda.artifacts.artifact import Reader, begin
+from jax_tda.core import mesh as meshes
 from jax_tda.core.config import input_path, machine, settings
 from jax_tda.core.mesh import MeshConfig
 from jax_tda.data import foreign_vocabulary, sources, train_vocabulary
@@ -64,7 +65,7 @@ def run(config: ImportCheckpointConfig, output: str) -> Reader:
     writer = begin(output, checkpoint_artifact.KIND, settings(config) | {"files": files}, {})
     if isinstance(writer, Reader):
         return writer
-    params = assemble.parameters(source)
+    params = assemble.parameters(source, list(meshes.make_mesh(config.mesh).devices.flat))
     place = writer.path / "state"
     if place.exists():  # An earlier run was killed between this save and the manifest.
         place.rmtree()

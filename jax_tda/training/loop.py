@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 from etils import epath
-from jax.sharding import Mesh, Sharding
+from jax.sharding import Mesh
 
 from jax_tda.core import mesh as meshes
 from jax_tda.core.config import settings
@@ -23,8 +23,9 @@ from jax_tda.core.progress import Progress
 from jax_tda.models import checkpoints
 from jax_tda.models.interface import Examples, LanguageModel, Params
 from jax_tda.training import optimizers
+from jax_tda.training.divided import Divided
 from jax_tda.training.scalars import Scalars
-from jax_tda.training.step import TrainState, initial_state, train_step
+from jax_tda.training.step import TrainState, initial_state
 
 Batches = Callable[[int], Examples]
 Evaluate = Callable[[int, Params], Mapping[str, float]]
@@ -67,6 +68,7 @@ def train(
     batches: Batches,
     *,
     mesh: Mesh | None = None,
+    weights: str = "",
     progress_directory: str = "",
     scalars_directory: str = "",
     evaluate: Evaluate | None = None,
@@ -80,28 +82,24 @@ def train(
       config: how long to train.
       batches: step -> the batch of that step, a pure function; few different lengths, since each is compiled once.
       mesh: the devices; all, with examples divided over them, when None.
+      weights: `sharded`, `replicated` or empty, as of `MeshConfig`.
       progress_directory: where checkpoints to resume from go; empty means none are written or looked for.
       scalars_directory: where TensorBoard events go; empty means none.
       evaluate: (finished steps, parameters) -> named numbers, logged under "evaluation/".
       log: called with (finished steps, named numbers) whenever the losses were looked at, and after each evaluation.
 
     Returns:
-      The state after the last step, replicated over the mesh.
+      The state after the last step, on the mesh: replicated, or divided as `models/layout.py` says.
 
     Raises:
       InputError: if a loss is not finite, naming the step, or the progress directory belongs to other settings.
     """
     mesh = mesh or meshes.make_mesh()
-    replicated = meshes.replicated(mesh)
     transformation = optimizers.make(optimizer, config.steps)
-    begin = jax.jit(functools.partial(initial_state, model, transformation, config.seed), out_shardings=replicated)
-    state = _resumed(progress_directory, _described(model, optimizer, config), begin, replicated)
-    advance = jax.jit(
-        functools.partial(train_step, model, transformation),
-        in_shardings=(replicated, meshes.batch_sharding(mesh)),
-        out_shardings=replicated,
-        donate_argnums=0,
-    )
+    divided = Divided(model, transformation, mesh, weights)
+    begin = jax.jit(functools.partial(initial_state, model, transformation, config.seed), out_shardings=divided.state)
+    state = _resumed(progress_directory, _described(model, optimizer, config), begin, divided.state)
+    advance = divided.step()
 
     first = int(state.step)
     progress = Progress("train", config.steps, "steps", done=first)
@@ -175,7 +173,7 @@ def _described(model: LanguageModel, optimizer: optimizers.OptimizerConfig, conf
 
 
 def _resumed(
-    directory: str, described: Mapping[str, Any], begin: Callable[[], TrainState], where: Sharding
+    directory: str, described: Mapping[str, Any], begin: Callable[[], TrainState], where: TrainState
 ) -> TrainState:
     """The state of the latest complete checkpoint below `directory`, or a fresh one.
 
@@ -198,5 +196,7 @@ def _resumed(
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_text(json.dumps(described, indent=1))
         return begin()
-    like = jax.eval_shape(begin)
-    return TrainState(**checkpoints.restore(found[1], like._asdict(), where))
+    like = jax.tree.map(
+        lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), jax.eval_shape(begin), where
+    )
+    return TrainState(**checkpoints.restore(found[1], like._asdict()))
