@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from jax_tda.core import processes
 from jax_tda.core.errors import InputError
 
 DATA, MODEL = "data", "model"
@@ -87,7 +88,8 @@ def make_mesh(config: MeshConfig = MeshConfig(), *, devices: Sequence[jax.Device
     Raises:
       InputError: if data × model is not the number of devices.
     """
-    found = list(jax.devices() if devices is None else devices)
+    # A process that works alone while others wait has its own devices only.
+    found = list((jax.devices() if processes.count() > 1 else jax.local_devices()) if devices is None else devices)
     if jax.process_count() > 1:
         found.sort(key=lambda device: (device.process_index, device.id))
     groups = config.data or len(found) // config.model

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from jax_tda.artifacts.artifact import Reader, begin
+from jax_tda.artifacts.together import by_first
 from jax_tda.core.config import input_path, machine, settings
 from jax_tda.core.mesh import MeshConfig
 from jax_tda.data import foreign_vocabulary, sources, train_vocabulary
@@ -51,6 +52,7 @@ def plan(config: ImportCheckpointConfig, output: str) -> str:
     return "\n".join(lines)
 
 
+@by_first
 def run(config: ImportCheckpointConfig, output: str) -> Reader:
     """Writes the checkpoint artifact."""
     source = open_source(config.model)
