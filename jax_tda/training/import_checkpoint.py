@@ -67,10 +67,7 @@ def run(config: ImportCheckpointConfig, output: str) -> Reader:
     if isinstance(writer, Reader):
         return writer
     params = assemble.parameters(source)
-    place = writer.path / "state"
-    if place.exists():  # An earlier run was killed between this save and the manifest.
-        place.rmtree()
-    checkpoints.save(str(place), {"params": params}, sparing=True)
+    checkpoints.save_again(str(writer.path / "state"), {"params": params}, sparing=True)
     writer.write_json("decoder.json", settings(decoder))
     train_vocabulary.write(writer, vocabulary)
     limits = [config.context or source.context, decoder.context or source.context]
