@@ -9,6 +9,7 @@ hold every step once.
 import io
 import time
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 from etils import epath
@@ -34,31 +35,36 @@ class Shares:
     """
 
     def __init__(self, writer: Writer, count: int):
-        self._writer, self._done = writer, 0
+        self._writer = writer
         divisions, self._records = processes.agree(self._divisions)
-        self._division, self._process = len(divisions) - 1, processes.index()
         left = np.arange(count)
-        for division, parts in enumerate(divisions[:-1]):
-            finished = [left[part::parts][: self._finished(division, part)] for part in range(parts)]
-            left = np.setdiff1d(left, np.concatenate(finished), assume_unique=True)
-        parts = divisions[-1]
+        for division, made in enumerate(divisions[:-1]):
+            # As it was found when the steps were next divided, whatever a process that was given up for dead did since.
+            before = divisions[division + 1]["before"]
+            parts = [
+                left[part :: made["shares"]][: before.get(_share(division, part), 0)] for part in range(made["shares"])
+            ]
+            left = np.setdiff1d(left, np.concatenate(parts), assume_unique=True)
+        self._before: dict[str, int] = divisions[-1]["before"]
+        self._division, count = len(divisions) - 1, divisions[-1]["shares"]
+        finished = [self._records.get(_share(self._division, part), 0) for part in range(count)]
         # Shares differ in length by one, and by what was kept of them; yet all processes take equally many turns.
-        self._turns = max(len(left[part::parts]) - self._finished(self._division, part) for part in range(parts))
-        self._mine = left[self._process :: parts]
-        self._done = self._kept_steps = self._finished(self._division, self._process)
+        self._turns = max(len(left[part::count]) - finished[part] for part in range(count))
+        self._name = _share(self._division, processes.index())
+        self._mine = left[processes.index() :: count]
+        self._done = self._kept_steps = finished[processes.index()]
         self._due = 0.0
 
-    def _divisions(self) -> tuple[list[int], dict[str, int]]:
-        """The number of shares of every division, the last being this run's, and the finished steps of every share."""
+    def _divisions(self) -> tuple[list[dict[str, Any]], dict[str, int]]:
+        """Every division, the last being this run's, and the finished steps of every share."""
         units = self._writer.finished_units()
-        divisions = [units[name]["shares"] for name in sorted(units) if name.startswith("division_")]
-        if not divisions or divisions[-1] != processes.count():
-            self._writer.finish_unit(f"division_{len(divisions):05d}", {"shares": processes.count()})
-            divisions.append(processes.count())
-        return divisions, {name: facts["steps"] for name, facts in units.items() if name.startswith("share_")}
-
-    def _finished(self, division: int, part: int) -> int:
-        return self._records.get(_share(division, part), 0)
+        divisions = [units[name] for name in sorted(units) if name.startswith("division_")]
+        records = {name: facts["steps"] for name, facts in sorted(units.items()) if name.startswith("share_")}
+        if not divisions or divisions[-1]["shares"] != processes.count():
+            made = {"shares": processes.count(), "before": records}
+            self._writer.finish_unit(f"division_{len(divisions):05d}", made)
+            divisions.append(made)
+        return divisions, records
 
     @property
     def left(self) -> np.ndarray:
@@ -67,7 +73,7 @@ class Shares:
 
     def kept(self) -> Kept | None:
         """What was kept of this very share; None where nothing was."""
-        return self._reading(_share(self._division, self._process), self._kept_steps) if self._kept_steps else None
+        return self._reading(self._name, self._kept_steps) if self._kept_steps else None
 
     def work(self, state: Callable[[], State]) -> Iterator[int]:
         """Gives out this process's steps; when the next is asked for, the last counts as done.
@@ -96,12 +102,13 @@ class Shares:
         self._keep(state())
         processes.barrier("shares")
         records = processes.agree(lambda: self._divisions()[1])
-        return [self._reading(name, steps) for name, steps in sorted(records.items())]
+        own = {name: steps for name, steps in records.items() if name.startswith(_share(self._division))}
+        return [self._reading(name, steps) for name, steps in sorted((self._before | own).items())]
 
     def _keep(self, state: State) -> None:
         if self._done == self._kept_steps:
             return
-        started, share = time.monotonic(), _share(self._division, self._process)
+        started, share = time.monotonic(), self._name
         for name, array in state.items():
             data = io.BytesIO()
             np.save(data, array)
@@ -124,5 +131,5 @@ class Shares:
         return read
 
 
-def _share(division: int, part: int) -> str:
-    return f"share_{division:05d}_{part:05d}"
+def _share(division: int, part: int | None = None) -> str:
+    return f"share_{division:05d}_" + ("" if part is None else f"{part:05d}")

@@ -58,8 +58,8 @@ def start(command: Sequence[str], count: int, devices: int = 0, **options: objec
 def finish(processes: Sequence[subprocess.Popen]) -> int:
     """Waits for a run and ends all of it when one process fails; the code of the first that failed, or 0."""
     first, limit = 0, float("inf")
-    while any(process.poll() is None for process in processes):
-        codes = [process.returncode for process in processes if process.returncode]
+    while None in (ended := [process.poll() for process in processes]):
+        codes = [code for code in ended if code]
         if codes and not first:
             first = codes[0]
             limit = time.monotonic() + (_STOP_SECONDS if first == AGAIN else _FAREWELL_SECONDS)
