@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from jax_tda.artifacts.artifact import Reader, begin, open_artifact
+from jax_tda.artifacts.together import by_first
 from jax_tda.core.config import input_path, machine, settings
 from jax_tda.core.mesh import MeshConfig
 from jax_tda.core.progress import Progress
@@ -39,6 +40,7 @@ def plan(config: AnswerConfig, output: str) -> str:
     return f"answer: greedy answers of {config.checkpoint} to {config.queries} → {output}"
 
 
+@by_first
 def run(config: AnswerConfig, output: str) -> Reader:
     """Writes the answers artifact: `answers.jsonl`, a line per query."""
     queries = corpora.open_corpus(config.queries)

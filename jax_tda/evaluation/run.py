@@ -12,6 +12,7 @@ import numpy as np
 
 from jax_tda.artifacts import lineage, ranking
 from jax_tda.artifacts.artifact import Reader, begin, open_artifact
+from jax_tda.artifacts.together import by_first
 from jax_tda.core import trees
 from jax_tda.core.config import input_path, machine, settings
 from jax_tda.core.errors import InputError
@@ -67,6 +68,7 @@ def plan(config: EvaluateConfig, output: str) -> str:
     return f"evaluate: rankings in {config.rankings}, {patched} → {output}/report.json"
 
 
+@by_first
 def run(config: EvaluateConfig, output: str) -> Reader:
     """Writes the report, `report.json`, and prints its table."""
     started = time.monotonic()

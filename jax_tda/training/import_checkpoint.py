@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from jax_tda.artifacts.artifact import Reader, begin
+from jax_tda.artifacts.together import by_first
 from jax_tda.core.config import input_path, machine, settings
 from jax_tda.core.mesh import MeshConfig
 from jax_tda.data import foreign_vocabulary, sources, train_vocabulary
@@ -51,6 +52,7 @@ def plan(config: ImportCheckpointConfig, output: str) -> str:
     return "\n".join(lines)
 
 
+@by_first
 def run(config: ImportCheckpointConfig, output: str) -> Reader:
     """Writes the checkpoint artifact."""
     source = open_source(config.model)
@@ -65,10 +67,7 @@ def run(config: ImportCheckpointConfig, output: str) -> Reader:
     if isinstance(writer, Reader):
         return writer
     params = assemble.parameters(source)
-    place = writer.path / "state"
-    if place.exists():  # An earlier run was killed between this save and the manifest.
-        place.rmtree()
-    checkpoints.save(str(place), {"params": params}, sparing=True)
+    checkpoints.save_again(str(writer.path / "state"), {"params": params}, sparing=True)
     writer.write_json("decoder.json", settings(decoder))
     train_vocabulary.write(writer, vocabulary)
     limits = [config.context or source.context, decoder.context or source.context]

@@ -17,6 +17,7 @@ from etils import epath
 from jax.sharding import Mesh, Sharding
 
 from jax_tda.core import mesh as meshes
+from jax_tda.core import processes
 from jax_tda.core.config import settings
 from jax_tda.core.errors import InputError
 from jax_tda.core.progress import Progress
@@ -105,7 +106,7 @@ def train(
 
     first = int(state.step)
     progress = Progress("train", config.steps, "steps", done=first)
-    with Scalars(scalars_directory, first) as curves:
+    with Scalars(scalars_directory if processes.index() == 0 else "", first) as curves:
         window = _Window(first)
         for step in range(first, config.steps):
             batch = batches(step)
@@ -192,9 +193,9 @@ def _resumed(
             expected="; ".join(str(stored.get(name)) for name in different),
             remedy="restore those settings, or delete the directory to start afresh",
         )
-    found = checkpoints.latest_step(directory)
+    found = processes.agree(lambda: checkpoints.latest_step(directory))
     if found is None:
-        if jax.process_index() == 0:
+        if processes.index() == 0:
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_text(json.dumps(described, indent=1))
         return begin()

@@ -85,10 +85,7 @@ def run(config: PretrainConfig, output: str) -> Reader:
         scalars_directory=str(writer.path / "scalars"),
         log=lambda _, seen: losses.append(float(seen["loss"])),
     )
-    place = writer.path / "state"
-    if place.exists():  # An earlier run was killed between this save and the manifest.
-        place.rmtree()
-    checkpoints.save(str(place), state._asdict())
+    checkpoints.save_again(str(writer.path / "state"), state._asdict())
     writer.write_json("decoder.json", settings(decoder))
     writer.write_json("optimizer.json", settings(config.optimizer) | {"steps": config.steps})
     train_vocabulary.write(writer, corpus.vocabulary)

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # The whole road on this machine: text in, a judged influence ranking and a page out.
 #
-#   launch/local/trackstar.sh CORPUS QUERIES OUT [--config FILE.gin] [--checkpoint DIR] [--seed N] [--print]
+#   launch/local/trackstar.sh CORPUS QUERIES OUT [--config FILE.gin] [--checkpoint DIR] [--seed N] [--processes N] [--print]
 #
 # CORPUS and QUERIES are JSON lines files, or seqio:TASK. Without --checkpoint a vocabulary and a model are trained on
 # CORPUS first; DIR is what this road or the job import_checkpoint wrote. --print shows the commands instead of running
-# them. The same command run again goes on where it stopped. PYTHON names the interpreter; otherwise it is the
-# checkout's .venv, or `python`.
+# them. --processes divides every job among N processes of this machine. The same command run again goes on where it
+# stopped. PYTHON names the interpreter; otherwise it is the checkout's .venv, or `python`.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -20,12 +20,12 @@ usage() {
   exit 2
 }
 
-config=$root/configs/road/demo.gin checkpoint='' seed='' print=false places=()
+config=$root/configs/road/demo.gin checkpoint='' seed='' processes=1 print=false places=()
 while [ "$#" -gt 0 ]; do
   case $1 in
-    --config | --checkpoint | --seed)
+    --config | --checkpoint | --seed | --processes)
       [ "$#" -ge 2 ] || usage "$1 needs a value"
-      case $1 in --config) config=$2 ;; --checkpoint) checkpoint=$2 ;; --seed) seed=$2 ;; esac
+      case $1 in --config) config=$2 ;; --checkpoint) checkpoint=$2 ;; --seed) seed=$2 ;; *) processes=$2 ;; esac
       shift 2
       ;;
     --print) print=true && shift ;;
@@ -36,6 +36,7 @@ done
 [ "${#places[@]}" -eq 3 ] || usage "CORPUS, QUERIES and OUT are needed; got ${#places[@]} of them"
 corpus=${places[0]} queries=${places[1]} out=${places[2]%/}
 case $seed in *[!0-9]*) usage "--seed needs a whole number, not $seed" ;; esac
+case $processes in '' | *[!0-9]* | 0*) usage "--processes needs a number of at least 1, not $processes" ;; esac
 
 # A gin string literal: whatever the path holds, it stays one value.
 text() {
@@ -49,6 +50,7 @@ job() {
   local verb=$1 output=$2 binding
   shift 2
   local command=("$PYTHON" -m "jax_tda.jobs.$verb" "--gin_file=$config" "--output_dir=$output")
+  [ "$processes" = 1 ] || command=("$PYTHON" "$root/launch/local/processes.py" --processes "$processes" -- "${command[@]}")
   for binding in "$@"; do command+=("--gin_bindings=$binding"); done
   if [ -n "$seed" ]; then
     for binding in pretrain estimate_second_moments encode estimate_curvature rank_baseline evaluate tail_patch; do
