@@ -16,6 +16,7 @@ from etils import epath
 from jax_tda.artifacts import arrays
 from jax_tda.artifacts.faults import explained
 from jax_tda.artifacts.manifest import Manifest, canonical
+from jax_tda.core import processes
 from jax_tda.core.errors import InputError
 
 _PACKAGES = ("jax_tda", "jax", "jaxlib", "flax", "optax", "numpy", "tensorstore", "sentencepiece", "bm25s")
@@ -64,7 +65,11 @@ class _Place:
 
 
 class Writer:
-    """A claimed, unfinished artifact. Made by `begin`."""
+    """A claimed, unfinished artifact. Made by `begin`.
+
+    Of several processes each has a Writer of the same artifact. All call the same methods in the same order, but for
+    `finish_unit`, `finished_units` and `scratch`, which each calls for itself; files are written by process 0.
+    """
 
     def __init__(self, place: _Place, kind: str, settings: dict[str, Any], inputs: "dict[str, Reader]"):
         self._place, self.kind, self._settings = place, kind, settings
@@ -85,10 +90,14 @@ class Writer:
 
     def write_bytes(self, name: str, data: bytes) -> None:
         """Writes one whole file."""
-        with explained(str(self.path / name)):
-            (self.path / name).parent.mkdir(parents=True, exist_ok=True)
-            (self.path / name).write_bytes(data)
-        self._hashes[name] = hashlib.sha256(data).hexdigest()
+
+        def write() -> str:
+            with explained(str(self.path / name)):
+                (self.path / name).parent.mkdir(parents=True, exist_ok=True)
+                (self.path / name).write_bytes(data)
+            return hashlib.sha256(data).hexdigest()
+
+        self._hashes[name] = processes.agree(write)
 
     def write_json(self, name: str, value: Any) -> None:
         """Writes a JSON file; NaN is refused."""
@@ -97,22 +106,33 @@ class Writer:
 
     def write_lines(self, name: str, rows: Iterable[Any]) -> int:
         """Writes JSON lines, one row at a time, and returns their number."""
-        hasher, count = hashlib.sha256(), 0
-        with explained(str(self.path / name)):
-            (self.path / name).parent.mkdir(parents=True, exist_ok=True)
-            with (self.path / name).open("wb") as file:
-                for row in rows:
-                    line = (json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n").encode()
-                    hasher.update(line)
-                    file.write(line)
-                    count += 1
-        self._hashes[name] = hasher.hexdigest()
+
+        def write() -> tuple[str, int]:
+            hasher, count = hashlib.sha256(), 0
+            with explained(str(self.path / name)):
+                (self.path / name).parent.mkdir(parents=True, exist_ok=True)
+                with (self.path / name).open("wb") as file:
+                    for row in rows:
+                        line = (json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n").encode()
+                        hasher.update(line)
+                        file.write(line)
+                        count += 1
+            return hasher.hexdigest(), count
+
+        self._hashes[name], count = processes.agree(write)
         return count
 
     def array(self, name: str, shape: tuple[int, ...], dtype: str, shard_rows: int, **options: Any) -> arrays.Array:
         """Makes, or on resumption opens, an array below the artifact; its shards check themselves."""
         self._arrays.append(name)
-        return arrays.create(str(self.path / name), shape, dtype, shard_rows, **options)
+
+        def create() -> arrays.Array:
+            return arrays.create(str(self.path / name), shape, dtype, shard_rows, **options)
+
+        if processes.count() > 1:
+            # One process makes it; then all open the same.
+            processes.agree(lambda: create().path)
+        return create()
 
     def finished_units(self) -> dict[str, Any]:
         """The facts recorded for each unit that an earlier run finished."""
@@ -136,7 +156,15 @@ class Writer:
         return self._place.unfinished / "scratch"
 
     def finish(self, facts: dict[str, Any], *, seconds: float | None = None) -> "Reader":
-        """Writes the manifest, which is what makes the artifact exist, and clears the traces of the work."""
+        """Writes the manifest, which is what makes the artifact exist, and clears the traces of the work.
+
+        Of several processes it waits for all; the facts are those of process 0.
+        """
+        processes.barrier("finish")
+        text = processes.agree(lambda: self._commit(facts, seconds))
+        return Reader(self._place, Manifest.from_bytes(text.encode(), str(self._place.manifest)))
+
+    def _commit(self, facts: dict[str, Any], seconds: float | None) -> str:
         files = {name: self._describe(name) for name in sorted(self._names())}
         run = {
             "seconds": round(time.monotonic() - self._started if seconds is None else seconds, 3),
@@ -147,7 +175,7 @@ class Writer:
         arrays.write_atomically(str(self._place.manifest), manifest.to_bytes())
         with explained(str(self._place)):
             self._place.unfinished.rmtree()
-        return Reader(self._place, manifest)
+        return manifest.to_bytes().decode()
 
     def _names(self) -> Iterator[str]:
         if self._place.name:
@@ -189,6 +217,11 @@ class Reader:
     def path(self) -> epath.Path:
         """The directory that holds the artifact."""
         return self._place.directory
+
+    @property
+    def name(self) -> str | None:
+        """What an artifact that is files in a shared directory is called there; None of one that is a directory."""
+        return self._place.name
 
     def __str__(self) -> str:
         return str(self._place)
@@ -251,7 +284,8 @@ def begin(
 ) -> Writer | Reader:
     """Claims a place for an artifact.
 
-    A plan under which nothing was written yet gives way to another: a job that refused its input leaves no more.
+    A plan under which nothing was written yet gives way to another: a job that refused its input leaves no more. Of
+    several processes the first claims, and all get its answer.
 
     Returns:
       A Reader when this very artifact is already finished there; otherwise a Writer, fresh or resuming.
@@ -261,9 +295,22 @@ def begin(
     """
     place = _Place(directory, name)
     writer = Writer(place, kind, settings, inputs)
+    claimed = list[Writer | Reader]()
+
+    def claim() -> bool:
+        claimed.append(_claim(place, writer))
+        return isinstance(claimed[0], Reader)
+
+    finished = processes.agree(claim)
+    if claimed:
+        return claimed[0]
+    return open_artifact(directory, name=name) if finished else writer
+
+
+def _claim(place: _Place, writer: Writer) -> Writer | Reader:
     plan = writer.plan()
     if place.manifest.exists():
-        finished = open_artifact(directory, name=name)
+        finished = open_artifact(str(place.directory), name=place.name)
         made = finished.manifest
         _must_match(place, plan, {"kind": made.kind, "settings": made.settings, "inputs": made.inputs})
         return finished

@@ -9,6 +9,7 @@ import numpy as np
 from jax_tda.artifacts import arrays, ranking
 from jax_tda.artifacts.artifact import Reader, Writer, begin, open_artifact
 from jax_tda.artifacts.encodings import OK, EncodingStore, check_facts, open_encodings
+from jax_tda.artifacts.together import by_first
 from jax_tda.attribution import comparison, lines, scan
 from jax_tda.attribution.run import check_top_k, correction_facts
 from jax_tda.attribution.top_k import Best, Ends
@@ -53,6 +54,7 @@ def plan(config: ScoreCorpusConfig, output: str) -> str:
     )
 
 
+@by_first
 def run(config: ScoreCorpusConfig, output: str) -> Reader:
     """Writes one ranking, `METHOD.jsonl`, with a line for every query; a killed run redoes at most the shard in flight.
 

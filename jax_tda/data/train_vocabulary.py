@@ -6,6 +6,7 @@ from collections import Counter
 from etils import epath
 
 from jax_tda.artifacts.artifact import Reader, Writer, begin
+from jax_tda.artifacts.together import by_first
 from jax_tda.core.config import input_path, settings
 from jax_tda.core.errors import InputError
 from jax_tda.data import sources, vocabulary
@@ -41,6 +42,7 @@ def plan(config: TrainVocabularyConfig, output: str) -> str:
     return f"train_vocabulary: {config.kind} vocabulary of {config.size} pieces from {config.source} → {output}"
 
 
+@by_first
 def run(config: TrainVocabularyConfig, output: str) -> Reader:
     """Writes the vocabulary artifact."""
     described = settings(config) | {
