@@ -1,5 +1,6 @@
 """Where TensorStore finds a path: a local directory, or a prefix of a bucket (gs://, s3://), with retries."""
 
+import functools
 import os
 from typing import Any
 
@@ -38,4 +39,10 @@ def spec(path: str) -> dict[str, Any]:
 
 def open_store(path: str) -> ts.KvStore:
     """The key-value store below `path`."""
-    return ts.KvStore.open(spec(path)).result()
+    return ts.KvStore.open(spec(path), context=_context()).result()
+
+
+@functools.cache
+def _context() -> ts.Context:
+    """What all stores of this process share: connections, and the store in memory."""
+    return ts.Context()

@@ -98,8 +98,8 @@ class Lease:
         threading.Thread(target=_renew, args=(weakref.ref(self), self._stop, lifetime / 4), daemon=True).start()
         self._finalizer = weakref.finalize(self, _release, store, self._stop, self._owner["token"])
 
-    def _content(self) -> bytes:
-        return json.dumps(self._owner | {"expires": self._expires}).encode().ljust(_SIZE)
+    def _content(self, until: float) -> bytes:
+        return json.dumps(self._owner | {"expires": until}).encode().ljust(_SIZE)
 
     def _take(self) -> bytes:
         for _ in range(20):
@@ -107,7 +107,7 @@ class Lease:
             if found.state == "value" and (owner := _read(found.value)) is not None:
                 self._refuse_living(owner)
             self._expires = self._clock() + self._lifetime
-            written = self._store.write(NAME, self._content(), if_equal=found.stamp.generation).result()
+            written = self._store.write(NAME, self._content(self._expires), if_equal=found.stamp.generation).result()
             if written.generation:
                 return written.generation
         raise InputError(
@@ -140,18 +140,17 @@ class Lease:
         with self._lock:
             if self._lost or self._stop.is_set():
                 return
-            before, self._expires = self._expires, self._clock() + self._lifetime
-            written = self._store.write(NAME, self._content(), if_equal=self._generation).result().generation
+            until = self._clock() + self._lifetime
+            written = self._store.write(NAME, self._content(until), if_equal=self._generation).result().generation
             if not written:
                 # Our own write may have been repeated after an answer that was lost on the way.
                 found = self._store.read(NAME).result()
                 owner = _read(found.value) if found.state == "value" else None
                 if owner is None or owner["token"] != self._owner["token"]:
-                    self._expires = before
                     self._lost = f"process {owner['process']} on {owner['host']}" if owner else "nobody"
                     return
                 written = found.stamp.generation
-            self._generation = written
+            self._generation, self._expires = written, until
 
     def check(self) -> None:
         """Ends the job before it writes more, when the lease is lost.
