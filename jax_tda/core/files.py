@@ -6,6 +6,7 @@ Nothing is renamed. A folder of an object store is a prefix: it exists as long a
 
 import contextlib
 import errno
+import functools
 import importlib.util
 import os
 import pathlib
@@ -54,7 +55,7 @@ def at(path: epath.PathLike) -> epath.Path:
             expected="a local path, gs://BUCKET/… or s3://BUCKET/…",
             remedy="copy the data to one of these",
         )
-    name, package, extra = _STORES[scheme]
+    _, package, extra = _STORES[scheme]
     if importlib.util.find_spec(package) is None:
         raise InputError(
             f"{path} cannot be reached: the package {package} is not installed",
@@ -62,14 +63,23 @@ def at(path: epath.PathLike) -> epath.Path:
             expected=f"the package that speaks {scheme}://",
             remedy=f"pip install 'jax_tda[{extra}]'",
         )
-    # TensorFlow's files would be taken wherever it is installed; they need seconds to import, and know no s3.
+    _prepare()
+    return epath.Path(path)
+
+
+@functools.cache
+def _prepare() -> None:
+    # Where TensorFlow is installed epath would take its files, which need seconds to import and know no s3.
     os.environ.setdefault("EPATH_USE_TF", "false")
+    with contextlib.suppress(ImportError, AttributeError):
+        from etils.epath import gpath
+
+        gpath._is_tf_installed.cache_clear()  # It may have looked before.
     import fsspec.config
 
-    for spelling in (name, scheme):
+    for spelling in ("gs", "gcs", "s3"):
         # Other clients (TensorStore, other processes) write too: what was listed before may not be true any more.
         fsspec.config.conf.setdefault(spelling, {}).setdefault("use_listings_cache", False)
-    return epath.Path(path)
 
 
 def _filesystem(path: epath.PathLike) -> Any:
@@ -157,7 +167,7 @@ def write_stream(path: epath.PathLike, parts: Iterable[bytes]) -> None:
 def read_range(path: epath.PathLike, start: int, stop: int) -> bytes:
     """The bytes [start, stop) of a file; fewer where it ends before."""
     if is_remote(path):
-        return retried(path, lambda: _filesystem(path).cat_file(str(path), start, stop))
+        return retried(path, lambda: _filesystem(path).cat_file(str(path), start=start, end=stop))
     with open(path, "rb") as file:
         file.seek(start)
         return file.read(stop - start)
@@ -196,7 +206,9 @@ def size_of(path: epath.PathLike) -> int:
 def names(folder: epath.PathLike) -> list[str]:
     """What lies in a folder, by name; nothing where there is none."""
     if is_remote(folder):
-        return sorted({path.name for path in retried(folder, lambda: list(at(folder).iterdir()))} - {""})
+        with contextlib.suppress(FileNotFoundError):
+            return sorted({path.name for path in retried(folder, lambda: list(at(folder).iterdir()))} - {""})
+        return []
     return sorted(os.listdir(folder)) if os.path.isdir(folder) else []
 
 
@@ -243,8 +255,11 @@ def delete(path: epath.PathLike) -> None:
 
 @contextlib.contextmanager
 def local(path: epath.PathLike) -> Iterator[str]:
-    """A local path of the same file or folder, for what reads no object store; a copy, deleted at the end, of one."""
-    if not is_remote(path):
+    """A local path of the same file or folder, for what reads no object store; a copy, deleted at the end, of one.
+
+    What is not there stays where it is not, for its reader to say so.
+    """
+    if not is_remote(path) or not exists(path):
         yield str(path)
         return
     with tempfile.TemporaryDirectory() as folder:

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jax_tda.artifacts.artifact import Reader, begin, open_artifact
+from jax_tda.core import files, seeds, trees
 from jax_tda.core import mesh as meshes
-from jax_tda.core import seeds, trees
 from jax_tda.core.config import input_path, machine, settings
 from jax_tda.core.errors import InputError
 from jax_tda.core.mesh import MeshConfig
@@ -104,8 +104,7 @@ def run(config: EstimateSecondMomentsConfig, output: str) -> Reader:
         return writer
     found, facts = {"batches": _of_batches, "orbax": _of_optax, "torch": _of_torch}[config.source](config, checkpoint)
     place = writer.path / "state"
-    if place.exists():  # An earlier run was killed between this save and the manifest.
-        place.rmtree()
+    files.delete(place)  # An earlier run may have been killed between this save and the manifest.
     checkpoints.save(str(place), {"second_moments": trees.unflatten(found)})
     return writer.finish({"checkpoint": checkpoint.reader.manifest.digest, "source": config.source} | facts)
 

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from jax_tda.artifacts.artifact import Reader, begin
+from jax_tda.core import files
 from jax_tda.core import mesh as meshes
 from jax_tda.core.config import input_path, machine, settings
 from jax_tda.core.mesh import MeshConfig
@@ -86,8 +87,7 @@ def run(config: PretrainConfig, output: str) -> Reader:
         log=lambda _, seen: losses.append(float(seen["loss"])),
     )
     place = writer.path / "state"
-    if place.exists():  # An earlier run was killed between this save and the manifest.
-        place.rmtree()
+    files.delete(place)  # An earlier run may have been killed between this save and the manifest.
     checkpoints.save(str(place), state._asdict())
     writer.write_json("decoder.json", settings(decoder))
     writer.write_json("optimizer.json", settings(config.optimizer) | {"steps": config.steps})
