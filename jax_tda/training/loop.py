@@ -13,11 +13,10 @@ from typing import Any
 
 import jax
 import numpy as np
-from etils import epath
 from jax.sharding import Mesh, Sharding
 
+from jax_tda.core import files, processes
 from jax_tda.core import mesh as meshes
-from jax_tda.core import processes
 from jax_tda.core.config import settings
 from jax_tda.core.errors import InputError
 from jax_tda.core.progress import Progress
@@ -184,8 +183,8 @@ def _resumed(
     """
     if not directory:
         return begin()
-    place = epath.Path(directory) / "settings.json"
-    if place.exists() and (stored := json.loads(place.read_text())) != described:
+    place = files.at(directory) / "settings.json"
+    if files.exists(place) and (stored := json.loads(files.read(place))) != described:
         different = [name for name in described if stored.get(name) != described[name]]
         raise InputError(
             f"{directory} holds the progress of a run with other settings: {', '.join(different)}.",
@@ -196,8 +195,7 @@ def _resumed(
     found = processes.agree(lambda: checkpoints.latest_step(directory))
     if found is None:
         if processes.index() == 0:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_text(json.dumps(described, indent=1))
+            files.write(place, json.dumps(described, indent=1).encode())
         return begin()
     like = jax.eval_shape(begin)
     return TrainState(**checkpoints.restore(found[1], like._asdict(), where))

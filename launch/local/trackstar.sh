@@ -71,8 +71,9 @@ if [ -z "$checkpoint" ]; then
 fi
 model="checkpoint=$(text "$checkpoint")"
 # An imported checkpoint has no optimizer state: its second moments are estimated on the way.
-moments=''
-if [ -f "$checkpoint/decoder.json" ] && [ ! -f "$checkpoint/optimizer.json" ]; then moments=$out/second_moments; fi
+moments='' imported=''
+$trains || imported=$("$PYTHON" "$root/launch/local/imported.py" "$checkpoint")
+[ -z "$imported" ] || moments=$out/second_moments
 
 # Before anything is computed: do the files, the number of queries and the settings fit together?
 check=("check_road.corpus=$(text "$corpus")" "check_road.queries=$(text "$queries")")
