@@ -37,7 +37,9 @@ def analyse(tables: Tables, facts: Mapping[int, Mapping[str, Any]], config: Dens
     """
     complete = {seed: _complete(table) for seed, table in tables.items()}
     asked = {seed: _rows(table, np.isfinite(table["tail_patch"])) for seed, table in complete.items()}
-    perplexity = {seed: _with(table, "outcome", -table["log_p"] / table["target_tokens"]) for seed, table in complete.items()}
+    perplexity = {
+        seed: _with(table, "outcome", -table["log_p"] / table["target_tokens"]) for seed, table in complete.items()
+    }
     return {
         "settings": settings(config),
         "seeds": list(tables),
@@ -90,7 +92,9 @@ def regressions(
                     "within_relation": moments.partial(draws, "outcome", name, within),
                     "slope": moments.slope(draws, "outcome", name, held),
                     "slope_within_relation": moments.slope(draws, "outcome", name, within),
-                    "p": permutation_p(table["outcome"], table[name], [table[c] for c in held], config.permutations, seed),
+                    "p": permutation_p(
+                        table["outcome"], table[name], [table[c] for c in held], config.permutations, seed
+                    ),
                     "p_within_relation": permutation_p(
                         table["outcome"], table[name], [columns[c] for c in within], config.permutations, seed
                     ),
@@ -103,7 +107,11 @@ def regressions(
         | {s: [one[s] for one in seeds] for s in ("p", "p_within_relation")}
         for name, seeds in found.items()
     }
-    return {"predictors": results, "differences": _differences(found, level), "rows": [len(t["outcome"]) for t in tables.values()]}
+    return {
+        "predictors": results,
+        "differences": _differences(found, level),
+        "rows": [len(t["outcome"]) for t in tables.values()],
+    }
 
 
 def _differences(found: Mapping[str, Sequence[Mapping[str, Any]]], level: float) -> dict[str, Any]:

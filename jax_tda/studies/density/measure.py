@@ -47,7 +47,9 @@ def measure(config: DensityConfig, seed: int, stages: Stages) -> tuple[Table, di
         cosines = 1 - squared / 2
         table[f"nearest/{name}"] = _spread(cosines[:, 0], usable)
         table[f"mean_nearest/{name}"] = _spread(cosines.mean(1), usable)
-        leaked = np.array([not row["id"].startswith("background/") for row in corpora.open_corpus(stages.path("tuning")).records])
+        leaked = np.array(
+            [not row["id"].startswith("background/") for row in corpora.open_corpus(stages.path("tuning")).records]
+        )
         asked = usable & paired
         for column, rows in (("tuning", True), ("background", False)):
             points_of = space.points["tuning"][space.usable["tuning"] & (rows | ~leaked)]

@@ -94,7 +94,9 @@ def summary(results: Results) -> str:
         lines += [f"{part} {pair}: {figure(one)}" for pair, one in results["leakage"][part]["differences"].items()]
     for outcome, found in results["influence"].items():
         for name, one in found["predictors"].items():
-            lines.append(f"{outcome} on {label(name):28} {figure(one['partial'])}  slope {one['slope']['mean']:+.2f}  p {one['p']}")
+            lines.append(
+                f"{outcome} on {label(name):28} {figure(one['partial'])}  slope {one['slope']['mean']:+.2f}  p {one['p']}"
+            )
     return "\n".join(lines)
 
 
@@ -102,7 +104,9 @@ def figure(estimate: Mapping[str, Any], digits: int = 3) -> str:
     """A mean and its interval."""
     if estimate["mean"] is None:
         return "–"
-    return "{mean:.{d}f} [{low:.{d}f}, {high:.{d}f}]".format(d=digits, **{k: estimate[k] for k in ("mean", "low", "high")})
+    return "{mean:.{d}f} [{low:.{d}f}, {high:.{d}f}]".format(
+        d=digits, **{k: estimate[k] for k in ("mean", "low", "high")}
+    )
 
 
 def label(predictor: str) -> str:
@@ -130,7 +134,9 @@ def _bandwidths(results: Results) -> str:
         sweeps = [seed[space][kernel] for seed in results["sweeps"].values()]
         means = [sum(sweep["r_squared"][place] for sweep in sweeps) / len(sweeps) for place in range(len(factors))]
         series.append((NAMES[space], list(enumerate(means)), colour))
-        marks.append((f"{NAMES[space]}: × {', '.join(f'{factors[s]:g}' for s in sorted({w['best'] for w in sweeps}))}", colour))
+        marks.append(
+            (f"{NAMES[space]}: × {', '.join(f'{factors[s]:g}' for s in sorted({w['best'] for w in sweeps}))}", colour)
+        )
     names = [f"{factor:g}" for factor in factors]
     axes = (f"bandwidth of the {kernel} kernel, in units of what suits one neighbour", "R² of log perplexity")
     drawn = drawing.lines("R² by bandwidth", series, names, axes)
@@ -169,7 +175,9 @@ def _regression(found: Mapping[str, Any]) -> str:
         [label(name), *(figure(one[s]) for s in columns), f"{one['slope']['mean']:+.2f}", ", ".join(f"{p:.3f}" for p in one["p"])]
         for name, one in found["predictors"].items()
     ]  # fmt: skip
-    rows += [[f"{pair} (paired)", *(figure(one[s]) for s in columns), "", ""] for pair, one in found["differences"].items()]
+    rows += [
+        [f"{pair} (paired)", *(figure(one[s]) for s in columns), "", ""] for pair, one in found["differences"].items()
+    ]
     return _table(["predictor", "R²", "partial R²", "within relations", "slope", "permutation p by seed"], rows)
 
 
@@ -199,7 +207,21 @@ def _prediction(leak: Mapping[str, Any]) -> str:
     for part, words in (("prediction", "leaked and controls"), ("leaked_alone", "leaked alone")):
         for space, one in leak[part]["spaces"].items():
             p = ", ".join(f"{value:.3f}" for value in one["p"])
-            rows.append([words, NAMES[space], figure(one["r_squared"]), figure(one["partial"]), f"{one['slope']['mean']:+.2f}", p])
-        rows += [[words, f"{pair} (paired)", "", figure(one), "", ""] for pair, one in leak[part]["differences"].items()]
+            rows.append(
+                [
+                    words,
+                    NAMES[space],
+                    figure(one["r_squared"]),
+                    figure(one["partial"]),
+                    f"{one['slope']['mean']:+.2f}",
+                    p,
+                ]
+            )
+        rows += [
+            [words, f"{pair} (paired)", "", figure(one), "", ""] for pair, one in leak[part]["differences"].items()
+        ]
         rows.append([words, "kind and number of copies, known", "", figure(leak[part]["known_dose"]), "", ""])
-    return _table(["gain in log p of", "log density in the tuning data", "R²", "partial R²", "slope", "permutation p by seed"], rows)
+    return _table(
+        ["gain in log p of", "log density in the tuning data", "R²", "partial R²", "slope", "permutation p by seed"],
+        rows,
+    )

@@ -37,7 +37,9 @@ class Moments:
             )
         self.count = lengths.pop()
         z = np.stack([np.ones(self.count), *map(_standardised, values)], axis=1)
-        _, place = np.unique([str(c) for c in clusters] if clusters is not None else range(self.count), return_inverse=True)
+        _, place = np.unique(
+            [str(c) for c in clusters] if clusters is not None else range(self.count), return_inverse=True
+        )
         self._by_cluster = np.zeros((place.max() + 1, z.shape[1], z.shape[1]))
         np.add.at(self._by_cluster, place, z[:, :, None] * z[:, None, :])
 

@@ -1,13 +1,13 @@
-"""study_density: does performance follow the density of training data? (LMD3, arXiv 2405.06331)"""
+"""study_density: does performance follow the density of training data, as LMD3 (arXiv 2405.06331) says it does?"""
 
 import dataclasses
 import json
 from typing import Any
 
+import jax
 import numpy as np
 
 from jax_tda.artifacts.artifact import Reader, Writer, begin
-from jax_tda.core import mesh as meshes
 from jax_tda.core.config import settings
 from jax_tda.core.progress import Progress
 from jax_tda.studies.density import analysis, measure, page, world
@@ -30,7 +30,9 @@ def plan(config: DensityConfig, output: str) -> str:
 
 def run(config: DensityConfig, output: str) -> Reader:
     """Writes the study: `seed_N.jsonl`, a line per query, `results.json`, `figures/*.svg` and `index.html`."""
-    meshes.one_cpu_device_per_core()
+    # Encoding would make a device of each core of a CPU, and training, which is in this process too, would then have to
+    # exchange gradients between them at every step; looking for the devices first leaves it at one.
+    jax.devices()
     writer = begin(output, KIND, settings(config) | {"study": "density"}, {})
     if isinstance(writer, Reader):
         return writer
@@ -39,9 +41,9 @@ def run(config: DensityConfig, output: str) -> Reader:
     for seed in config.seeds:
         unit = f"seed_{seed}"
         if unit not in finished:
-            finished[unit] = _one_seed(writer, config, seed)
-            writer.finish_unit(unit, finished[unit])
+            writer.finish_unit(unit, _one_seed(writer, config, seed))
             progress.advance()
+    finished = writer.finished_units()
     tables = {seed: _read(writer, seed) for seed in config.seeds}
     results = analysis.analyse(tables, {seed: finished[f"seed_{seed}"] for seed in config.seeds}, config)
     writer.write_json("results.json", results)
@@ -50,7 +52,7 @@ def run(config: DensityConfig, output: str) -> Reader:
         writer.write_bytes(f"figures/{name}.svg", drawing.encode())
     writer.write_bytes("index.html", page.render(results, drawn).encode())
     print(page.summary(results))
-    return writer.finish({"seeds": list(config.seeds), "queries": {s: len(t["id"]) for s, t in tables.items()}})
+    return writer.finish({"seeds": list(config.seeds), "queries": {str(s): len(t["id"]) for s, t in tables.items()}})
 
 
 def _one_seed(writer: Writer, config: DensityConfig, seed: int) -> dict[str, Any]:
@@ -67,12 +69,13 @@ def _one_seed(writer: Writer, config: DensityConfig, seed: int) -> dict[str, Any
 
 
 def _read(writer: Writer, seed: int) -> dict[str, np.ndarray]:
-    """A seed's table by column; a number that is missing is NaN."""
+    """A seed's table by column."""
     rows = [json.loads(line) for line in (writer.path / f"seed_{seed}.jsonl").read_text().splitlines()]
-    return {name: _column([row[name] for row in rows]) for name in rows[0]}
+    return {name: column([row[name] for row in rows]) for name in rows[0]}
 
 
-def _column(values: list[Any]) -> np.ndarray:
+def column(values: list[Any]) -> np.ndarray:
+    """A column of a table: strings, or numbers with NaN where one is missing."""
     if any(isinstance(value, str) for value in values):
         return np.array(["" if value is None else value for value in values])
     return np.array([np.nan if value is None else value for value in values], np.float64)

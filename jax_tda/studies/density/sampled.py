@@ -65,7 +65,10 @@ def sampled_log_density(
     rest_QS = ~(drawn[None, :, None] == neighbours_QK[:, None, :]).any(-1)
     near = [read_rows(row) for row in neighbours_QK] if k else []
     near_QK = np.array(
-        [-scale * _distances(kernel, q[None], np.asarray(r, np.float64))[0] for q, r in zip(queries, near, strict=False)]
+        [
+            -scale * _distances(kernel, q[None], np.asarray(r, np.float64))[0]
+            for q, r in zip(queries, near, strict=False)
+        ]
     ).reshape(len(queries), k)
     top = np.concatenate([exponents_QS, near_QK], axis=1).max(1)
     weights_QS = np.exp(exponents_QS - top[:, None]) * rest_QS

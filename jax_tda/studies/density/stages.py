@@ -6,13 +6,12 @@ import json
 from typing import Any
 
 import jax
-import numpy as np
+import jax.numpy as jnp
 from etils import epath
 
 from jax_tda.artifacts.artifact import Reader, begin, open_artifact
 from jax_tda.attribution import estimate, mix
 from jax_tda.attribution import run as score
-from jax_tda.core import mesh as meshes
 from jax_tda.core.config import settings
 from jax_tda.core.progress import Progress
 from jax_tda.data import corpus as corpora
@@ -144,16 +143,14 @@ def tune(config: DensityConfig, seed: int, checkpoint: str, corpus: str, output:
         return writer
     transformation = optimizers.make(optimizer, steps)
     params = base.params()
-    mesh = meshes.make_mesh()
-    state = jax.device_put(TrainState(np.int32(0), params, transformation.init(params)), meshes.replicated(mesh))
+    state = TrainState(jnp.int32(0), params, transformation.init(params))
     advance = jax.jit(functools.partial(train_step, base.model, transformation), donate_argnums=0)
     lengths = examples.spans[:, 0]
     epochs = Epochs(lengths, bucket_lengths(lengths, 2), config.tokens_per_batch, seed)
     progress = Progress("tune", steps, "steps")
     for step in range(steps):
         rows, length, size = epochs.batch(step)
-        batch = examples.examples(rows, length, -(-size // mesh.devices.size) * mesh.devices.size)
-        state, _ = advance(state, meshes.shard_batch(mesh, batch))
+        state, _ = advance(state, examples.examples(rows, length, size))
         progress.advance()
     if (writer.path / "state").exists():  # An earlier run was killed between this save and the manifest.
         (writer.path / "state").rmtree()
