@@ -1,4 +1,4 @@
-"""One seed's table: for every query its likelihood, the densities around it, what stands beside them, what was leaked."""
+"""One seed's table: for every query its likelihood, the densities around it, what is beside them, what was leaked."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -86,7 +86,7 @@ def _queries(stages: Stages) -> Table:
 
 
 def _swept(sweep: Sweep, kernel: str, space: spaces.Space, log_p: np.ndarray) -> dict[str, Any]:
-    """A sweep, and the R² of log perplexity on the log density under each of its bandwidths."""
+    """A sweep, and how log perplexity and the log density go together under each of its bandwidths."""
     usable = space.usable["queries"]
     densities = kde.log_density(space.points["queries"][usable], space.rows("corpus"), sweep.bandwidths, kernel)
     return {
@@ -96,7 +96,7 @@ def _swept(sweep: Sweep, kernel: str, space: spaces.Space, log_p: np.ndarray) ->
         "at_edge": sweep.at_edge,
         "median_distance": sweep.median_distance,
         "coinciding": sweep.coinciding,
-        "r_squared": [_correlation(density, log_p[usable]) ** 2 for density in densities],
+        "correlations": [_correlation(density, -log_p[usable]) for density in densities],
     }
 
 
@@ -129,7 +129,7 @@ def _estimated(config: DensityConfig, seed: int, space: spaces.Space, sweep: Swe
 
 
 def _influence(config: DensityConfig, seed: int, stages: Stages) -> Table:
-    """TrackStar's proponents of every query: how strong they score, whether gold is among the first ten, what a step does."""
+    """TrackStar's first ten of every query: how strong they score, whether gold is among them, what a step on them does."""
     corpus, queries = corpora.open_corpus(stages.path("corpus")), corpora.open_corpus(stages.path("queries"))
     rows, _ = ranking.read(f"{stages.path('rankings')}/trackstar.jsonl")
     by_query = {row["query_id"]: row for row in rows}

@@ -84,8 +84,8 @@ def permutation_p(
 ) -> float:
     """How often a shuffled residual gives at least this partial R²: (1 + #{shuffled ≥ seen}) / (1 + permutations).
 
-    Freedman & Lane: the outcome's residuals on the controls are shuffled, which keeps what the controls explain, and are
-    freed of the controls again.
+    Freedman & Lane: the outcome's residuals on the controls are shuffled, which keeps what the controls explain, and
+    are freed of the controls again.
     """
     x = np.stack([np.ones(len(outcome)), *map(_standardised, controls)], axis=1)
     basis, singular, _ = np.linalg.svd(x, full_matrices=False)

@@ -38,7 +38,7 @@ def build(config: DensityConfig, seed: int, stages: Stages) -> dict[str, Space]:
     texts = {stream: texts_of(stages, stream) for stream in STREAMS}
     words = TextSpace(texts["corpus"], config.text_size, seed)
     points = {stream: words.embed(texts[stream]) for stream in STREAMS}
-    found = {"text": Space(points, {stream: value.any(1) for stream, value in points.items()})}
+    found = {"text": Space(points, {stream: np.any(value, axis=1) for stream, value in points.items()})}
     correction = open_artifact(stages.path("correction"), mix.KIND).array("inverse_root")
     root = jnp.asarray(correction.read(0, correction.shape[0]), jnp.float32)
     plain, whitened, usable = {}, {}, {}

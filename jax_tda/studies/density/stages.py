@@ -64,11 +64,11 @@ class Stages:
         }
         words = train_vocabulary.TrainVocabularyConfig(texts["passages"], size=config.vocabulary_size)
         done(train_vocabulary.run(words, path("vocabulary")))
-        given = {"vocabulary": path("vocabulary"), "context": config.context}
-        ask = tokenize.TokenizeConfig(source=texts["questions"], kind="queries", **given)
+        made = tokenize.TokenizeConfig(vocabulary=path("vocabulary"), context=config.context)
+        ask = dataclasses.replace(made, source=texts["questions"], kind="queries")
         done(tokenize.run(ask, path("queries")))
         for name, source in (("corpus", "passages"), ("tuning", "tuning_texts")):
-            read = tokenize.TokenizeConfig(source=texts[source], queries=path("queries"), **given)
+            read = dataclasses.replace(made, source=texts[source], queries=path("queries"))
             done(tokenize.run(read, path(name)))
         training = pretrain.PretrainConfig(
             corpus=path("corpus"),
@@ -128,7 +128,7 @@ class Stages:
 
 
 def tune(config: DensityConfig, seed: int, checkpoint: str, corpus: str, output: str) -> Reader:
-    """Goes on training a checkpoint's parameters on another corpus, with a fresh optimizer; writes a checkpoint artifact.
+    """Goes on training a checkpoint's parameters on another corpus with a fresh optimizer, to a checkpoint artifact.
 
     The optimizer is the study's, at its own rate and number of steps, after a tenth of them of warmup.
     """

@@ -1,6 +1,7 @@
 """Texts as points: hashed words and pairs of words, weighted by rarity, projected at random; and what words overlap."""
 
 import hashlib
+import itertools
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -94,7 +95,7 @@ def _words(text: str) -> list[str]:
 
 def _pairs(text: str) -> list[str]:
     words = _words(text)
-    return [f"{first} {second}" for first, second in zip(words, words[1:], strict=False)]
+    return [f"{first} {second}" for first, second in itertools.pairwise(words)]
 
 
 def _buckets(text: str) -> list[int]:

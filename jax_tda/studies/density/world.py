@@ -37,8 +37,9 @@ def build(seed: int, facts: int, prose: int, pairs: int, copies: Sequence[int], 
     """Draws the world.
 
     Every fact keeps one to four of its passages, by lot, so that density varies for no other reason. But `pairs` pairs
-    of facts for each kind and number of copies, two of one relation each, keep none; of each pair one is leaked into the
-    tuning data, again by lot: its query's own sentence m times, or m other wordings of it. The other is the control.
+    of facts for each kind and number of copies, two of one relation each, keep none. Of each pair one is leaked into
+    the tuning data, again by lot: its query's own sentence m times, or m other wordings of it. The other is its
+    control.
 
     Args:
       seed: of every draw.

@@ -12,6 +12,8 @@ from jax_tda.studies.density.estimates import over_seeds
 from jax_tda.studies.density.settings import DensityConfig
 from jax_tda.studies.density.world import KINDS
 
+SPACES = ("text", "gradient", "trackstar")
+PREDICTORS = [f"{name}/{space}" for name in ("density", "nearest", "mean_nearest") for space in SPACES] + ["overlap"]
 CONFIG = DensityConfig(
     facts=300, pairs=8, prose=5, permutations=49, kernels=("gaussian",), bandwidth_factors=(1.0, 2.0)
 )
@@ -22,8 +24,8 @@ def made_up(seed, count=300):
     """Queries whose likelihood follows the gradient density, and leaks whose gain is their dose."""
     random = np.random.default_rng(seed)
     density = random.normal(size=count)
-    table = {name: random.normal(size=count).tolist() for name in analysis.PREDICTORS}
-    table |= {f"density/{space}": random.normal(size=count).tolist() for space in analysis.SPACES}
+    table = {name: random.normal(size=count).tolist() for name in PREDICTORS}
+    table |= {f"density/{space}": random.normal(size=count).tolist() for space in SPACES}
     table["density/gradient"] = density.tolist()
     table["wordings"] = [row % 5 for row in range(count)]
     tokens = random.integers(1, 5, count)
@@ -50,14 +52,14 @@ def made_up(seed, count=300):
         "recall": [None if row % 5 == 0 else 1.0 for row in range(count)],
         "tail_patch": [None if row % 2 else float(density[row]) for row in range(count)],
     }
-    for space in analysis.SPACES:
+    for space in SPACES:
         held = np.array([one is not None for one in pair])
         table[f"background/{space}"] = [0.0 if here else None for here in held]
         risen = dose if space == "gradient" else random.normal(size=count)
         table[f"tuning/{space}"] = [float(r) if here else None for r, here in zip(risen, held, strict=True)]
     table["density/text"][7] = None  # A gradient of zero would look like this.
-    swept = {"held_out": [1.0, 2.0], "r_squared": [0.1, 0.2], "best": 1, "at_edge": True, "bandwidths": [1, 2]}
-    facts = {"sweeps": {s: {"gaussian": swept} for s in analysis.SPACES}, "sampled": {}}
+    swept = {"held_out": [1.0, 2.0], "correlations": [0.1, -0.2], "best": 1, "at_edge": True, "bandwidths": [1, 2]}
+    facts = {"sweeps": {s: {"gaussian": swept} for s in SPACES}, "sampled": {}}
     return table, facts
 
 
@@ -74,7 +76,7 @@ def test_what_explains_the_outcome_is_found_in_its_own_space_and_in_no_other(res
     gradient, text = found["density/gradient"], found["density/text"]
     assert gradient["partial"]["low"] > 0.9 and gradient["slope"]["high"] < 0 and max(gradient["p"]) == 1 / 50
     assert text["partial"]["mean"] < 0.05 and len(text["p"]) == 2
-    difference = results["pretraining"]["differences"]["gradient-text"]["partial"]
+    difference = results["pretraining"]["differences"]["density/gradient-density/text"]["partial"]
     seeds = [g - t for g, t in zip(gradient["partial"]["seeds"], text["partial"]["seeds"], strict=True)]
     assert difference["seeds"] == pytest.approx(seeds) and difference["low"] > 0.8
     assert results["correctness"]["density/gradient"]["log_odds"]["low"] > 0.5
@@ -88,7 +90,7 @@ def test_a_row_without_a_value_is_left_out_and_counted(results):
 
 
 def test_the_gain_of_a_leak_is_that_over_its_control(results):
-    """Law: the leaked gain 1 + m, the controls 1, so that the difference is m; only the gradient's density rose by m."""
+    """Law: the leaked gain 1 + m, the controls 1, so that the difference is m; the gradient's density alone rose by m."""
     for cell in results["leakage"]["cells"]:
         m = cell["copies"]
         assert cell["gain"]["leaked"]["mean"] == pytest.approx(1 + m) and cell["gain"]["control"][
@@ -99,9 +101,9 @@ def test_the_gain_of_a_leak_is_that_over_its_control(results):
         assert cell["right"]["leaked"]["mean"] == float(m > 1)
     assert sum(cell["pairs"] for cell in results["leakage"]["cells"]) == 2 * 48 - 2
     prediction = results["leakage"]["prediction"]
-    assert prediction["spaces"]["gradient"]["partial"]["mean"] == pytest.approx(1)
+    assert prediction["predictors"]["tuning/gradient"]["partial"]["mean"] == pytest.approx(1)
     assert prediction["known_dose"]["mean"] == pytest.approx(1)
-    assert prediction["differences"]["gradient-text"]["low"] > 0.8
+    assert prediction["differences"]["tuning/gradient-tuning/text"]["partial"]["low"] > 0.8
 
 
 def test_a_figure_over_seeds_is_their_mean_and_its_draws_the_means_of_theirs():

@@ -45,7 +45,7 @@ def test_the_chunked_density_is_that_of_a_double_loop(kernel, devices):
 
 @pytest.mark.parametrize("kernel", kernels.KERNELS)
 def test_a_point_that_is_in_the_corpus_keeps_its_digits(kernel):
-    """Law: copies of a query lie at distance 0, however narrow the kernel; a product alone would lose half the digits."""
+    """Law: copies of a query lie at distance 0, however narrow the kernel; a product alone loses half the digits."""
     random = np.random.default_rng(1)
     rows = random.normal(size=(40, 64)).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)

@@ -63,7 +63,7 @@ def test_a_bootstrap_draw_is_the_regression_of_the_rows_of_whole_clusters():
 
 
 def test_permutations_find_what_is_there_and_nothing_else():
-    """Law: the smallest p that so many permutations can give for an effect; for pure chance every p as often as another."""
+    """Law: the smallest p that so many permutations can give for an effect; for chance, each p as often as another."""
     assert permutation_p(Y, X, [A, B], 199, 0) == pytest.approx(1 / 200)
     random = np.random.default_rng(1)
     chance = [permutation_p(A + random.normal(size=N), random.normal(size=N), [A], 99, seed) for seed in range(100)]

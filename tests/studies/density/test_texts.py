@@ -1,5 +1,6 @@
 """The study's texts: who is in the corpus, who is leaked, and where texts lie."""
 
+import itertools
 import math
 from collections import Counter
 
@@ -81,7 +82,7 @@ def test_cosines_of_the_text_space_are_those_of_rare_words():
 
     def terms(text):
         words = "".join(c if c.isalnum() else " " for c in text.lower()).split()
-        return Counter([*words, *(f"{a} {b}" for a, b in zip(words, words[1:], strict=False))])
+        return Counter([*words, *(f"{a} {b}" for a, b in itertools.pairwise(words))])
 
     held = Counter(term for text in texts for term in terms(text))
     held = {term: sum(term in terms(text) for text in texts) for term in held}
