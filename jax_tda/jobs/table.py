@@ -23,6 +23,7 @@ JOBS: Mapping[str, str] = {
     "rank_baseline": "jax_tda.baselines.run:RankBaselineConfig",
     "evaluate": "jax_tda.evaluation.run:EvaluateConfig",
     "show": "jax_tda.viewer.run:ShowConfig",
+    "study_density": "jax_tda.studies.density.settings:DensityConfig",
 }
 
 PARTS: Mapping[str, str] = {
