@@ -21,6 +21,7 @@ JOBS: Mapping[str, str] = {
     "rank_baseline": "jax_tda.baselines.run:RankBaselineConfig",
     "evaluate": "jax_tda.evaluation.run:EvaluateConfig",
     "show": "jax_tda.viewer.run:ShowConfig",
+    "study_acquisition": "jax_tda.studies.acquisition.config:AcquisitionConfig",
 }
 
 PARTS: Mapping[str, str] = {
