@@ -60,18 +60,22 @@ class Influence:
         seed: int,
     ):
         self._model, self._optimizer, self._config, self._seed = model, optimizer, config, seed
-        self._context = context
-        self._probes = {"tokens": probes.tokens, "loss_weights": probes.weights}
+        self._context, self._target = context, probes.weights.sum(axis=1, dtype=np.float64)
         drawn = seeds.generator(seed, "acquisition", "sample").permutation(len(documents))[: config.sample]
-        # One length for probes and sample: each length costs a compilation at every checkpoint.
-        self._sample = _padded([documents[i] for i in drawn], probes.tokens.shape[1])
+        sample = _padded([documents[i] for i in drawn], len(drawn), probes.tokens.shape[1])
+        # Together, because each shape costs a compilation at every checkpoint.
+        self._short = {
+            "tokens": np.concatenate([probes.tokens, sample["tokens"]]),
+            "loss_weights": np.concatenate([probes.weights, sample["loss_weights"]]),
+        }
 
-    def scores(self, state: TrainState, passages: Sequence[np.ndarray]) -> np.ndarray:
+    def scores(self, state: TrainState, passages: Sequence[np.ndarray], most: int) -> np.ndarray:
         """float64 [2, Q, passages]: TrackStar's cosine, and the dot product.
 
         Args:
           state: the checkpoint.
           passages: token ids of each passage about to be met.
+          most: what passages are filled up to with empty ones, so that every round runs the same program.
         """
         config = self._config
         moments = second_moments_from(state.opt_state, b2=self._optimizer.b2, epsilon=self._optimizer.epsilon)
@@ -83,25 +87,21 @@ class Influence:
             count = len(examples["tokens"])
             return np.stack([np.asarray(found[block]).reshape(count, -1) for block in blocks], axis=1)
 
-        queries, sample = rows(self._probes), rows(self._sample)
-        train = rows(_padded(passages, self._context))
-        mixed = curvature.mix(
-            curvature.autocorrelation(sample), curvature.autocorrelation(queries), config.query_weight
-        )
+        queries, sample = np.split(rows(self._short), [len(self._target)])
+        train = jnp.asarray(rows(_padded(passages, most, self._context))[: len(passages)])
+        of_train, of_queries = curvature.autocorrelation(sample), curvature.autocorrelation(queries)
+        mixed = curvature.mix(of_train, of_queries, config.query_weight)
         root = curvature.inverse_root(mixed, config.damping, tuple(blocks))
+        norms = similarity.norms(similarity.whiten(train, jnp.asarray(root, jnp.float32)))
         side = similarity.query_side(queries, root, unit_norm=True).reshape(len(queries), -1)
-        norms = similarity.norms(similarity.whiten(jnp.asarray(train), jnp.asarray(root, jnp.float32)))
-        cosine = similarity.scores(side, jnp.asarray(train), norms)
-        dot = similarity.scores(
-            jnp.asarray(queries).reshape(len(queries), -1), jnp.asarray(train), jnp.ones(len(train))
-        )
-        tokens = self._probes["loss_weights"].sum(axis=1, dtype=np.float64)[:, None]
-        return np.stack([np.asarray(cosine, np.float64), np.asarray(dot, np.float64) / tokens])
+        cosine = np.asarray(similarity.scores(side, train, norms), np.float64)
+        plain = similarity.query_side(queries, None, unit_norm=False).reshape(len(queries), -1)
+        dot = np.asarray(similarity.scores(plain, train, jnp.ones(len(passages))), np.float64)
+        return np.stack([cosine, dot / self._target[:, None]])
 
 
-def _padded(documents: Sequence[np.ndarray], length: int) -> dict[str, np.ndarray]:
-    tokens = np.zeros((len(documents), length), np.int32)
-    weights = np.zeros((len(documents), length), np.float32)
+def _padded(documents: Sequence[np.ndarray], rows: int, length: int) -> dict[str, np.ndarray]:
+    tokens, weights = np.zeros((rows, length), np.int32), np.zeros((rows, length), np.float32)
     for row, document in enumerate(documents):
         kept = document[:length]
         tokens[row, : len(kept)] = kept

@@ -47,7 +47,7 @@ def retainability(curve: np.ndarray, met: Sequence[int], window: int, horizon: i
 
 
 def usual(values: np.ndarray, factor: float) -> np.ndarray:
-    """Which values lie within [Q1 − factor · IQR, Q3 + factor · IQR] of their column; quartiles interpolate linearly."""
+    """Which values lie within [Q1 − factor · IQR, Q3 + factor · IQR] of their column; quartiles interpolated."""
     low, high = np.quantile(values, [0.25, 0.75], axis=0)
     reach = factor * (high - low)
     return (values >= low - reach) & (values <= high + reach)

@@ -26,7 +26,9 @@ class Look:
 
     def __init__(self, model: LanguageModel, probes: Probes):
         self._probes = probes
-        self._buckets = bucket_lengths(probes.lengths, 3)
+        # Most probes, and the longest ones; a length that holds more than it must costs less than another program.
+        common = bucket_lengths(probes.lengths, 2, 16)[0]
+        self._buckets = tuple(sorted({common, probes.tokens.shape[1]}))
 
         def mean(params: Any, tokens: jax.Array, weights: jax.Array) -> jax.Array:
             total = likelihood.target_log_probability(model.apply({"params": params}, tokens), tokens, weights)

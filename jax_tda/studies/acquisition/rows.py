@@ -10,6 +10,8 @@ from jax_tda.data.vocabulary import Vocabulary
 from jax_tda.models.interface import Examples
 from jax_tda.studies.acquisition.knowledge import Passage, Probe
 
+_MULTIPLE = 16
+
 
 def tokens_of(text: str, vocabulary: Vocabulary) -> np.ndarray:
     """int32: beginning, text, end."""
@@ -65,7 +67,9 @@ class Probes:
         self.passage = np.array([place for place, _ in owned])
         self.kind = np.array([probe.kind for _, probe in owned])
         self.lengths = np.array([len(piece.tokens) for piece in pieces])
-        self.tokens = np.zeros((len(pieces), int(self.lengths.max())), np.int32)
+        # A round length, so that another seed's probes need no other program.
+        longest = -(-int(self.lengths.max()) // _MULTIPLE) * _MULTIPLE
+        self.tokens = np.zeros((len(pieces), longest), np.int32)
         self.weights = np.zeros(self.tokens.shape, np.float32)
         for row, piece in enumerate(pieces):
             self.tokens[row, : len(piece.tokens)] = piece.tokens

@@ -123,7 +123,7 @@ def _influence(seed: Seed, model: Decoder) -> tuple[Callable[[int, TrainState], 
                 place for place, steps in enumerate(seed.met) if seed.schedule[place] != "placebo" and len(steps) > turn
             ]
             texts = [seed.heads[seed.met[place][turn]] for place in due]
-            found[turn, :, :, due] = np.moveaxis(scorer.scores(state, texts), -1, 0)
+            found[turn, :, :, due] = np.moveaxis(scorer.scores(state, texts, config.injected), -1, 0)
 
     return visit, found
 
