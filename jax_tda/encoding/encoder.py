@@ -90,7 +90,7 @@ class Encoder:
         )
         self.plan, self._places = self.program.plan, self.program.places
         self.projected_size, self.seed = projected_size, seed
-        self._kind, self._epsilon, self._mesh, self._reduction = projection_kind, epsilon, mesh, reduction
+        self._kind, self._epsilon, self.mesh, self._reduction = projection_kind, epsilon, mesh, reduction
         options.check(self.plan, reduction, examples_at_once, projection_kind, projected_size)
         self.reduced: dict[str, float] = {}
         self.second_moments = options.described(second_moments, reduction, epsilon)
@@ -106,7 +106,7 @@ class Encoder:
                 path: placement.place(leaf, self._places.leaf(path, leaf.shape)) for path, leaf in self.leaves.items()
             }
         elif mesh is not None:
-            self.leaves, self.sides = jax.device_put((self.leaves, self.sides), meshes.replicated(mesh))
+            self.leaves, self.sides = meshes.replicate(mesh, (self.leaves, self.sides))
 
     def encode(self, examples: Mapping[str, Any]) -> Encodings:
         """Encodes a batch.
@@ -125,12 +125,22 @@ class Encoder:
         # Rows of weight 0 fill the last places, so that every device has the same number of examples.
         spare = self.program.padded(count) - count
         tokens, weights = (np.pad(a, ((0, spare), (0, 0))) for a in (tokens, weights))
-        given = tokens, weights, options.weighted_positions(weights)
-        if self._mesh is not None:
-            split = meshes.batch_sharding(self._mesh)
+        given: Any = (tokens, weights, options.weighted_positions(weights))
+        if self.mesh is not None:
+            split = meshes.batch_sharding(self.mesh)
             given = jax.tree.map(lambda array: placement.place(array, split), given)
-        encoded = self._encode(self.leaves, self.sides, *given)
-        return {block: value[:count] for block, value in encoded.items()}
+        return {block: value[:count] for block, value in self.encode_placed(*given).items()}
+
+    def encode_placed(self, tokens: jax.Array, weights: jax.Array, positions: jax.Array) -> Encodings:
+        """`encode` of arrays that lie on the mesh already, divided over its data groups, for meshes of many processes.
+
+        Args:
+          tokens: int32 [B, T].
+          weights: float32 [B, T].
+          positions: int32 [B, K], from `options.weighted_positions`.
+        """
+        encoded: Encodings = self._encode(self.leaves, self.sides, tokens, weights, positions)
+        return encoded
 
     def held_whole(self) -> list[str]:
         """The parameters with an axis that the mesh should divide and cannot evenly, one line each."""

@@ -61,13 +61,17 @@ def checked(examples: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     return tokens.astype(np.int32), weights.astype(np.float32)
 
 
-def weighted_positions(weights: np.ndarray) -> np.ndarray:
+def weighted_positions(weights: np.ndarray, most: int | None = None) -> np.ndarray:
     """int32 [B, K]: of each example the positions with a weight, which are all that the head need look at.
 
     K is a power of two, so that few programs are compiled, at most T − 1; positions without a weight fill what is left.
+
+    Args:
+      weights: float32 [B, T].
+      most: no example has more such positions; those of this batch when None.
     """
     counted = weights[:, 1:] != 0
-    most = int(counted.sum(axis=1).max(initial=1))
+    most = int(counted.sum(axis=1).max(initial=1)) if most is None else most
     size = min(max(_FEWEST_POSITIONS, 1 << (most - 1).bit_length()), weights.shape[1])
     # A stable sort of "has no weight" puts weighted positions first, in order.
     order = np.argsort(~counted, axis=1, kind="stable")

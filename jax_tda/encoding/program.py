@@ -183,7 +183,8 @@ class Program:
         mesh, count = self.places.mesh, examples[0].shape[0]
         groups = mesh.shape[meshes.DATA]
         each = count // groups
-        step = min(self._at_once or each, each)
+        most = min(self._at_once or each, each)
+        step = max(n for n in range(1, most + 1) if each % n == 0)
 
         def one(*example: jax.Array) -> Encodings:
             return self._encode_one(leaves, sides, *example)

@@ -36,12 +36,9 @@ def step_program(
     """
     divided = Divided(Decoder(config), optimizers.make(optimizer, 1000), mesh, weights)
 
-    def placed(leaf: Any, where: Any) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where)
-
     split = meshes.batch_sharding(mesh)
     examples = {
         "tokens": jax.ShapeDtypeStruct((batch, context), jnp.int32, sharding=split),
         "loss_weights": jax.ShapeDtypeStruct((batch, context), jnp.float32, sharding=split),
     }
-    return divided.step(), (jax.tree.map(placed, divided.shapes, divided.state), examples)
+    return divided.step(), (divided.placed, examples)

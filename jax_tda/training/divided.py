@@ -34,6 +34,16 @@ class Divided:
             self._model = decoder.laid_out(mesh) if decoder else model
             self.state = Layout(mesh, decoder.config if decoder else None).of_tree(self.shapes)
 
+    @property
+    def placed(self) -> TrainState:
+        """The state's shapes, each with its place."""
+
+        def place(leaf: Any, where: Any) -> jax.ShapeDtypeStruct:
+            return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where)
+
+        found: TrainState = jax.tree.map(place, self.shapes, self.state)
+        return found
+
     def step(self) -> Any:
         """The compiled (state, batch) → (next state, scalars); the state given is used up."""
         return jax.jit(

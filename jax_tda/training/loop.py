@@ -13,9 +13,9 @@ from typing import Any
 
 import jax
 import numpy as np
-from etils import epath
 from jax.sharding import Mesh
 
+from jax_tda.core import files, placement, processes
 from jax_tda.core import mesh as meshes
 from jax_tda.core.config import settings
 from jax_tda.core.errors import InputError
@@ -25,7 +25,7 @@ from jax_tda.models.interface import Examples, LanguageModel, Params
 from jax_tda.training import optimizers
 from jax_tda.training.divided import Divided
 from jax_tda.training.scalars import Scalars
-from jax_tda.training.step import TrainState, initial_state
+from jax_tda.training.step import TrainState, continued_state, initial_state
 
 Batches = Callable[[int], Examples]
 Evaluate = Callable[[int, Params], Mapping[str, float]]
@@ -69,12 +69,13 @@ def train(
     *,
     mesh: Mesh | None = None,
     weights: str = "",
+    initial: Callable[[], Params] | None = None,
     progress_directory: str = "",
     scalars_directory: str = "",
     evaluate: Evaluate | None = None,
     log: Log | None = None,
 ) -> TrainState:
-    """Trains from scratch, or goes on from what an interrupted run of the same settings left.
+    """Trains from scratch or from given parameters, or goes on from what an interrupted run of the same settings left.
 
     Args:
       model: the language model.
@@ -83,6 +84,7 @@ def train(
       batches: step -> the batch of that step, a pure function; few different lengths, since each is compiled once.
       mesh: the devices; all, with examples divided over them, when None.
       weights: `sharded`, `replicated` or empty, as of `MeshConfig`.
+      initial: gives the parameters to start from, which are then the trained state's own; None draws them.
       progress_directory: where checkpoints to resume from go; empty means none are written or looked for.
       scalars_directory: where TensorBoard events go; empty means none.
       evaluate: (finished steps, parameters) -> named numbers, logged under "evaluation/".
@@ -98,12 +100,13 @@ def train(
     transformation = optimizers.make(optimizer, config.steps)
     divided = Divided(model, transformation, mesh, weights)
     begin = jax.jit(functools.partial(initial_state, model, transformation, config.seed), out_shardings=divided.state)
-    state = _resumed(progress_directory, _described(model, optimizer, config), begin, divided.state)
+    first_state = begin if initial is None else functools.partial(_continued, initial, transformation, divided.state)
+    state = _resumed(progress_directory, _described(model, optimizer, config), first_state, divided.placed)
     advance = divided.step()
 
     first = int(state.step)
     progress = Progress("train", config.steps, "steps", done=first)
-    with Scalars(scalars_directory, first) as curves:
+    with Scalars(scalars_directory if processes.index() == 0 else "", first) as curves:
         window = _Window(first)
         for step in range(first, config.steps):
             batch = batches(step)
@@ -172,8 +175,15 @@ def _described(model: LanguageModel, optimizer: optimizers.OptimizerConfig, conf
     return json.loads(json.dumps(described))
 
 
+def _continued(initial: Callable[[], Params], optimizer: Any, where: TrainState) -> TrainState:
+    """Read only where no interrupted run is gone on from."""
+    begin = jax.jit(functools.partial(continued_state, optimizer), out_shardings=where, donate_argnums=0)
+    state: TrainState = begin(jax.tree.map(placement.place, initial(), where.params))
+    return state
+
+
 def _resumed(
-    directory: str, described: Mapping[str, Any], begin: Callable[[], TrainState], where: TrainState
+    directory: str, described: Mapping[str, Any], begin: Callable[[], TrainState], like: TrainState
 ) -> TrainState:
     """The state of the latest complete checkpoint below `directory`, or a fresh one.
 
@@ -181,8 +191,8 @@ def _resumed(
     """
     if not directory:
         return begin()
-    place = epath.Path(directory) / "settings.json"
-    if place.exists() and (stored := json.loads(place.read_text())) != described:
+    place = files.at(directory) / "settings.json"
+    if files.exists(place) and (stored := json.loads(files.read(place))) != described:
         different = [name for name in described if stored.get(name) != described[name]]
         raise InputError(
             f"{directory} holds the progress of a run with other settings: {', '.join(different)}.",
@@ -190,13 +200,9 @@ def _resumed(
             expected="; ".join(str(stored.get(name)) for name in different),
             remedy="restore those settings, or delete the directory to start afresh",
         )
-    found = checkpoints.latest_step(directory)
+    found = processes.agree(lambda: checkpoints.latest_step(directory))
     if found is None:
-        if jax.process_index() == 0:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_text(json.dumps(described, indent=1))
+        if processes.index() == 0:
+            files.write(place, json.dumps(described, indent=1).encode())
         return begin()
-    like = jax.tree.map(
-        lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), jax.eval_shape(begin), where
-    )
     return TrainState(**checkpoints.restore(found[1], like._asdict()))

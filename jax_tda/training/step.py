@@ -30,6 +30,11 @@ def _wide(tree: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf.astype(jnp.float32), tree)
 
 
+def continued_state(optimizer: optax.GradientTransformation, params: Params) -> TrainState:
+    """The state before the first step from given parameters."""
+    return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(_wide(params)))
+
+
 def mean_loss(model: LanguageModel, params: Params, tokens: jax.Array, loss_weights: jax.Array) -> jax.Array:
     """The weighted mean over a batch's tokens of −log p: Σ_b loss_b / Σ_{b, t ≥ 1} loss_weights[b, t].
 
