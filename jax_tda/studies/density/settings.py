@@ -10,7 +10,7 @@ from jax_tda.studies.density import kernels
 from jax_tda.training.optimizers import OptimizerConfig
 
 _POSITIVE = (
-    "context", "steps", "tokens_per_batch", "projected_size", "text_size", "held_out", "permutations", "tuning_steps",
+    "context", "steps", "tokens_per_batch", "buckets", "projected_size", "text_size", "held_out", "permutations", "tuning_steps",
     "tuning_rate", "background", "neighbours",
 )  # fmt: skip
 
@@ -29,6 +29,7 @@ class DensityConfig:
       optimizer: of its training, and but for the rate of its tuning.
       steps: of training from scratch.
       tokens_per_batch: padded tokens per update.
+      buckets: how many padded lengths; each costs a compilation.
       projected_size: p of the gradient encodings.
       text_size: dimensions of the text space.
       query_weight: λ of TrackStar's curvature; negative for the rule.
@@ -58,6 +59,7 @@ class DensityConfig:
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
     steps: int = 3000
     tokens_per_batch: int = 512
+    buckets: int = 3
     projected_size: int = 16
     text_size: int = 1024
     query_weight: float = -1.0

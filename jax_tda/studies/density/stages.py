@@ -76,6 +76,7 @@ class Stages:
             optimizer=config.optimizer,
             steps=config.steps,
             tokens_per_batch=config.tokens_per_batch,
+            buckets=config.buckets,
             seed=seed,
         )
         done(pretrain.run(training, path("checkpoint")))
@@ -123,6 +124,7 @@ class Stages:
             projected_size=self._config.projected_size,
             seed=self._seed,
             tokens_per_batch=2048,
+            buckets=self._config.buckets,
         )
         return encode.run(encoding, self.path(f"encodings_{name}"))
 
@@ -146,7 +148,7 @@ def tune(config: DensityConfig, seed: int, checkpoint: str, corpus: str, output:
     state = TrainState(jnp.int32(0), params, transformation.init(params))
     advance = jax.jit(functools.partial(train_step, base.model, transformation), donate_argnums=0)
     lengths = examples.spans[:, 0]
-    epochs = Epochs(lengths, bucket_lengths(lengths, 2), config.tokens_per_batch, seed)
+    epochs = Epochs(lengths, bucket_lengths(lengths, config.buckets), config.tokens_per_batch, seed)
     progress = Progress("tune", steps, "steps")
     for step in range(steps):
         rows, length, size = epochs.batch(step)
