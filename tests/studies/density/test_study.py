@@ -1,6 +1,5 @@
 """A toy study, gone by the command that a user types."""
 
-import json
 import os
 import subprocess
 import sys
@@ -52,7 +51,11 @@ def gone(tmp_path_factory):
     place = tmp_path_factory.mktemp("study")
     (place / "toy.gin").write_text(SETTINGS)
     command = [sys.executable, "-m", "jax_tda.jobs.study_density", f"--gin_file={place / 'toy.gin'}", "--seeds=1"]
-    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"} | {
+        "JAX_COMPILATION_CACHE_DIR": str(place / "compiled"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
     ended = subprocess.run(
         [*command, f"--output_dir={place / 'out'}"],
         capture_output=True,
