@@ -153,3 +153,16 @@ def shard_batch(mesh: Mesh, tree: Any) -> Any:
         return jax.make_array_from_callback(array.shape, placement, lambda index: array[index])
 
     return jax.tree.map(place, tree)
+
+
+def replicate(mesh: Mesh, tree: Any) -> Any:
+    """Puts arrays that every process holds whole on every device of the mesh."""
+    where = replicated(mesh)
+    if not mesh.is_multi_process:
+        return jax.device_put(tree, where)
+
+    def place(leaf: Any) -> jax.Array:
+        held = np.asarray(leaf)
+        return jax.make_array_from_callback(held.shape, where, lambda index: held[index])
+
+    return jax.tree.map(place, tree)

@@ -110,6 +110,8 @@ def agree(function: Callable[[], Value]) -> Value:
         return _value(json.loads(_heard(key)))
     try:
         said: dict[str, Any] = {"value": function()}
+    except Stopped:
+        said = {"stopped": True}
     except InputError as error:
         said = {"refused": [error.what, str(error.got), str(error.expected), error.remedy]}
     except Exception as error:
@@ -126,6 +128,8 @@ def _value(said: dict[str, Any]) -> Any:
         refused = InputError(what, got=got, expected=expected, remedy=remedy)
         refused.agreed = True
         raise refused
+    if "stopped" in said:
+        raise Stopped
     if "failed" in said:
         raise RuntimeError(f"process 0 failed: {said['failed']}")
     return said["value"]
@@ -156,50 +160,66 @@ def first_alone() -> Iterator[None]:
         _alone = before
 
 
-@contextlib.contextmanager
-def stoppable() -> Iterator[Callable[[], None]]:
-    """Work in steps that may be asked to stop, by SIGTERM to any of its processes.
+class Stop:
+    """Whether the run was asked to stop."""
 
-    Yields:
-      A function that every process calls after each of its steps, when what the step made is recorded, and equally
-      often. It raises `Stopped` in all processes after the same call, once one was asked to stop.
-    """
-    if count() > 1:
-        yield _agreed_stops()
-        return
-    asked = False
+    def asked(self) -> bool:
+        """Asked after each step, and equally often, by every process; all get the same answer to the same question."""
+        return False
 
-    def ask(*_: object) -> None:
-        nonlocal asked
-        asked = True
+    def now(self) -> None:
+        """Leaves, when all that was done is recorded.
 
-    def check() -> None:
-        if asked:
-            raise Stopped
-
-    try:
-        before = signal.signal(signal.SIGTERM, ask)
-    except ValueError:  # Another thread than the main one: whoever started it hears the signals.
-        yield check
-        return
-    try:
-        yield check
-    finally:
-        signal.signal(signal.SIGTERM, before)
+        Raises:
+          Stopped: always.
+        """
+        barrier("stopped")
+        raise Stopped
 
 
-def _agreed_stops() -> Callable[[], None]:
-    from jax.experimental import multihost_utils
+class _Signalled(Stop):
+    """One process, which hears SIGTERM itself."""
 
-    # Steps are told apart over the loops of one process.
-    steps = itertools.count(next(_loops) << 20)
+    def __init__(self) -> None:
+        self._heard = False
 
-    def check() -> None:
-        step = next(steps)
+    def hear(self, *_: object) -> None:
+        self._heard = True
+
+    def asked(self) -> bool:
+        return self._heard
+
+
+class _Agreed(Stop):
+    """Several processes: JAX hears SIGTERM in each, and finds a step that none has passed."""
+
+    def __init__(self) -> None:
+        # Steps are told apart over the loops of one process.
+        self._steps = itertools.count(next(_loops) << 20)
+
+    def asked(self) -> bool:
+        from jax.experimental import multihost_utils
+
+        step = next(self._steps)
         if step % _STEPS_APART == 0:
             barrier("steps")
-        if multihost_utils.reached_preemption_sync_point(step):
-            barrier("stopped")
-            raise Stopped
+        return bool(multihost_utils.reached_preemption_sync_point(step))
 
-    return check
+
+@contextlib.contextmanager
+def stoppable() -> Iterator[Stop]:
+    """Around work in steps that SIGTERM to any of its processes may stop, after the step in hand."""
+    if count() > 1:
+        yield _Agreed()
+        return
+    stop = _Signalled()
+    try:
+        before = signal.signal(signal.SIGTERM, stop.hear)
+    except ValueError:  # Another thread than the main one: whoever started it hears the signals.
+        yield stop
+        return
+    try:
+        yield stop
+    finally:
+        # None is a handler that Python did not set and cannot name.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jax_tda.artifacts.artifact import Reader, begin, open_artifact
-from jax_tda.core import files, seeds, trees
 from jax_tda.core import mesh as meshes
+from jax_tda.core import seeds, trees
 from jax_tda.core.config import input_path, machine, settings
 from jax_tda.core.errors import InputError
 from jax_tda.core.mesh import MeshConfig
@@ -103,9 +103,7 @@ def run(config: EstimateSecondMomentsConfig, output: str) -> Reader:
     if isinstance(writer, Reader):
         return writer
     found, facts = {"batches": _of_batches, "orbax": _of_optax, "torch": _of_torch}[config.source](config, checkpoint)
-    place = writer.path / "state"
-    files.delete(place)  # An earlier run may have been killed between this save and the manifest.
-    checkpoints.save(str(place), {"second_moments": trees.unflatten(found)})
+    checkpoints.save_again(str(writer.path / "state"), {"second_moments": trees.unflatten(found)})
     return writer.finish({"checkpoint": checkpoint.reader.manifest.digest, "source": config.source} | facts)
 
 

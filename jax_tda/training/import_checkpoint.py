@@ -80,9 +80,7 @@ def _run(config: ImportCheckpointConfig, output: str) -> Reader:
     if isinstance(writer, Reader):
         return writer
     params = assemble.parameters(source)
-    place = writer.path / "state"
-    files.delete(place)  # An earlier run may have been killed between this save and the manifest.
-    checkpoints.save(str(place), {"params": params}, sparing=True)
+    checkpoints.save_again(str(writer.path / "state"), {"params": params}, sparing=True)
     writer.write_json("decoder.json", settings(decoder))
     train_vocabulary.write(writer, vocabulary)
     limits = [config.context or source.context, decoder.context or source.context]
