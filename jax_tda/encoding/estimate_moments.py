@@ -14,8 +14,9 @@ import numpy as np
 from jax_tda.artifacts.artifact import Reader, begin, open_artifact
 from jax_tda.core import mesh as meshes
 from jax_tda.core import seeds, trees
-from jax_tda.core.config import input_path, settings
+from jax_tda.core.config import input_path, machine, settings
 from jax_tda.core.errors import InputError
+from jax_tda.core.mesh import MeshConfig
 from jax_tda.core.progress import Progress
 from jax_tda.data import corpus as corpora
 from jax_tda.data import sources
@@ -43,6 +44,7 @@ class EstimateSecondMomentsConfig:
       seed: of the order of examples.
       epsilon: what is added to √V where it is divided by element-wise; an optimizer.pt brings its own.
       b2: of the optax state.
+      mesh: how devices share the work.
     """
 
     checkpoint: str = input_path()
@@ -55,6 +57,7 @@ class EstimateSecondMomentsConfig:
     seed: int = 0
     epsilon: float = 1e-8
     b2: float = 0.999
+    mesh: MeshConfig = machine(MeshConfig())
 
     def __post_init__(self) -> None:
         for field in ("batches", "batch_size", "buckets"):
@@ -100,10 +103,7 @@ def run(config: EstimateSecondMomentsConfig, output: str) -> Reader:
     if isinstance(writer, Reader):
         return writer
     found, facts = {"batches": _of_batches, "orbax": _of_optax, "torch": _of_torch}[config.source](config, checkpoint)
-    place = writer.path / "state"
-    if place.exists():  # An earlier run was killed between this save and the manifest.
-        place.rmtree()
-    checkpoints.save(str(place), {"second_moments": trees.unflatten(found)})
+    checkpoints.save_again(str(writer.path / "state"), {"second_moments": trees.unflatten(found)})
     return writer.finish({"checkpoint": checkpoint.reader.manifest.digest, "source": config.source} | facts)
 
 
@@ -141,7 +141,7 @@ def _of_batches(config: EstimateSecondMomentsConfig, checkpoint: checkpoint_arti
             expected=f"at least batch_size = {config.batch_size}",
             remedy="lower estimate_second_moments.batch_size",
         )
-    model, mesh = checkpoint.model, meshes.make_mesh()
+    model, mesh = checkpoint.model, meshes.make_mesh(config.mesh)
     params = jax.device_put(checkpoint.params(), meshes.replicated(mesh))
     total = jax.jit(lambda tree: jax.tree.map(jnp.zeros_like, tree))(params)
 
