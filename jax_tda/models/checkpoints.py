@@ -1,4 +1,4 @@
-"""Trees of arrays on disk in Orbax's form, local or gs://: written atomically, read back onto any devices.
+"""Trees of arrays on disk in Orbax's form, local, on gs:// or s3://: written atomically, read back onto any devices.
 
 A training checkpoint holds {"params", "opt_state", "step"}; foreign readers see plain nested keys, and reading back
 gives the very types (Optax's named tuples) of the tree it is read like.
@@ -14,8 +14,9 @@ import orbax.checkpoint as ocp
 from etils import epath
 from jax.sharding import Sharding, SingleDeviceSharding
 
-from jax_tda.core import processes, trees
+from jax_tda.core import files, processes, trees
 from jax_tda.core.errors import InputError
+from jax_tda.models import orbax_stores
 from jax_tda.models.interface import Params
 
 _STEP = re.compile(r"step_(\d{9})")
@@ -32,29 +33,30 @@ def save(directory: str, state: Any, sparing: bool = False) -> None:
     Raises:
       InputError: if the directory exists.
     """
-    path = epath.Path(directory)
-    if path.exists():
+    path = files.at(directory)
+    # Asked once: another process may have begun to write by the time that a later one asks.
+    if processes.agree(lambda: files.exists(path)):
         raise InputError(
             f"The checkpoint directory {directory} exists.",
             got="an existing file or directory",
             expected="a path where nothing is",
             remedy="choose another directory, or delete this one",
         )
+    options = orbax_stores.options(path) | {"multiprocessing_options": _writers()}
     if sparing:
         largest = max(leaf.nbytes for leaf in jax.tree.leaves(state))
         gigabytes = math.ceil(largest / 10**9)
         handler = ocp.PyTreeCheckpointHandler(save_concurrent_gb=gigabytes, save_device_host_concurrent_gb=gigabytes)
-        with ocp.Checkpointer(handler, multiprocessing_options=_writers()) as checkpointer:
+        with ocp.Checkpointer(handler, **options) as checkpointer:
             checkpointer.save(_absolute(path), args=ocp.args.PyTreeSave(state))
         return
-    with ocp.StandardCheckpointer(multiprocessing_options=_writers()) as checkpointer:
+    with ocp.StandardCheckpointer(**options) as checkpointer:
         checkpointer.save(_absolute(path), state)
 
 
 def save_again(directory: str, state: Any, sparing: bool = False) -> None:
     """`save` in place of what a run left there that was killed between its save and its manifest."""
-    path = epath.Path(directory)
-    processes.agree(lambda: path.rmtree() if path.exists() else None)
+    processes.agree(lambda: files.delete(files.at(directory)))
     save(directory, state, sparing)
 
 
@@ -118,48 +120,48 @@ def _writers() -> ocp.options.MultiprocessingOptions:
 
 def save_step(directory: str, step: int, state: Any) -> None:
     """Writes `step_…` below `directory`, then deletes what earlier steps left there, complete or not."""
-    parent = epath.Path(directory)
+    parent = files.at(directory)
     new = parent / f"step_{step:09d}"
 
     def clear() -> None:
-        parent.mkdir(parents=True, exist_ok=True)
-        if new.exists():  # No complete checkpoint, or training would have gone on from it.
-            new.rmtree()
+        files.make_folder(parent)
+        files.delete(new)  # What is there is no complete checkpoint, or training would have gone on from it.
 
     processes.agree(clear)
     save(str(new), state)
     # One process deletes; the others have nothing to wait for, since no one reads a checkpoint but the latest.
     if processes.index() == 0:
-        for old in parent.iterdir():
-            if old.name.startswith("step_") and old.name != new.name:
-                old.rmtree()
+        for old in files.names(parent):
+            if old.startswith("step_") and old != new.name:
+                files.delete(parent / old)
 
 
 def latest_step(directory: str) -> tuple[int, str] | None:
     """The number and path of the latest complete checkpoint that `save_step` wrote below `directory`, if any."""
-    parent = epath.Path(directory)
-    if not parent.exists():
-        return None
-    found = [(int(match[1]), path) for path in parent.iterdir() if (match := _STEP.fullmatch(path.name))]
+    parent = files.at(directory)
+    found = [(int(match[1]), parent / name) for name in files.names(parent) if (match := _STEP.fullmatch(name))]
     complete = [(step, str(path)) for step, path in found if _is_complete(path)]
     return max(complete, default=None)
 
 
 def _absolute(path: epath.Path) -> epath.Path:
-    return path if "://" in str(path) else path.resolve()
+    return path if files.is_remote(path) else path.resolve()
 
 
 def _is_complete(path: epath.Path) -> bool:
     # Orbax renames (or, on object stores, marks) a finished checkpoint; an empty directory would pass that test alone.
-    return path.exists() and (path / "_METADATA").exists() and bool(ocp.utils.is_checkpoint_finalized(path))
+    if not files.exists(path / "_METADATA") or not orbax_stores.is_committed(path):
+        return False
+    return bool(ocp.utils.is_checkpoint_finalized(path))
 
 
 def _complete(directory: str) -> epath.Path:
-    path = _absolute(epath.Path(directory))
+    path = _absolute(files.at(directory))
+    orbax_stores.prepare(path)
     if not _is_complete(path):
         raise InputError(
             f"There is no complete checkpoint at {directory}.",
-            got="an unfinished or foreign directory" if path.exists() else "no such directory",
+            got="an unfinished or foreign directory" if files.exists(path) else "no such directory",
             expected="a directory written by a finished save",
             remedy="check the path, or run the job that writes this checkpoint again",
         )

@@ -13,11 +13,10 @@ from typing import Any
 
 import jax
 import numpy as np
-from etils import epath
 from jax.sharding import Mesh, Sharding
 
+from jax_tda.core import files, processes
 from jax_tda.core import mesh as meshes
-from jax_tda.core import processes
 from jax_tda.core.config import settings
 from jax_tda.core.errors import InputError
 from jax_tda.core.progress import Progress
@@ -25,7 +24,7 @@ from jax_tda.models import checkpoints
 from jax_tda.models.interface import Examples, LanguageModel, Params
 from jax_tda.training import optimizers
 from jax_tda.training.scalars import Scalars
-from jax_tda.training.step import TrainState, initial_state, train_step
+from jax_tda.training.step import TrainState, continued_state, initial_state, train_step
 
 Batches = Callable[[int], Examples]
 Evaluate = Callable[[int, Params], Mapping[str, float]]
@@ -68,12 +67,13 @@ def train(
     batches: Batches,
     *,
     mesh: Mesh | None = None,
+    initial: Callable[[], Params] | None = None,
     progress_directory: str = "",
     scalars_directory: str = "",
     evaluate: Evaluate | None = None,
     log: Log | None = None,
 ) -> TrainState:
-    """Trains from scratch, or goes on from what an interrupted run of the same settings left.
+    """Trains from scratch or from given parameters, or goes on from what an interrupted run of the same settings left.
 
     Args:
       model: the language model.
@@ -81,6 +81,7 @@ def train(
       config: how long to train.
       batches: step -> the batch of that step, a pure function; few different lengths, since each is compiled once.
       mesh: the devices; all, with examples divided over them, when None.
+      initial: gives the parameters to start from, which are then the trained state's own; None draws them.
       progress_directory: where checkpoints to resume from go; empty means none are written or looked for.
       scalars_directory: where TensorBoard events go; empty means none.
       evaluate: (finished steps, parameters) -> named numbers, logged under "evaluation/".
@@ -96,7 +97,9 @@ def train(
     replicated = meshes.replicated(mesh)
     transformation = optimizers.make(optimizer, config.steps)
     begin = jax.jit(functools.partial(initial_state, model, transformation, config.seed), out_shardings=replicated)
-    state = _resumed(progress_directory, _described(model, optimizer, config), begin, replicated)
+    like = jax.eval_shape(begin)
+    first_state = begin if initial is None else functools.partial(_continued, initial, transformation, replicated)
+    state = _resumed(progress_directory, _described(model, optimizer, config), first_state, like, replicated)
     advance = jax.jit(
         functools.partial(train_step, model, transformation),
         in_shardings=(replicated, meshes.batch_sharding(mesh)),
@@ -175,8 +178,15 @@ def _described(model: LanguageModel, optimizer: optimizers.OptimizerConfig, conf
     return json.loads(json.dumps(described))
 
 
+def _continued(initial: Callable[[], Params], optimizer: Any, where: Sharding) -> TrainState:
+    """Read only where no interrupted run is gone on from."""
+    begin = jax.jit(functools.partial(continued_state, optimizer), out_shardings=where, donate_argnums=0)
+    state: TrainState = begin(jax.device_put(initial(), where))
+    return state
+
+
 def _resumed(
-    directory: str, described: Mapping[str, Any], begin: Callable[[], TrainState], where: Sharding
+    directory: str, described: Mapping[str, Any], begin: Callable[[], TrainState], like: TrainState, where: Sharding
 ) -> TrainState:
     """The state of the latest complete checkpoint below `directory`, or a fresh one.
 
@@ -184,8 +194,8 @@ def _resumed(
     """
     if not directory:
         return begin()
-    place = epath.Path(directory) / "settings.json"
-    if place.exists() and (stored := json.loads(place.read_text())) != described:
+    place = files.at(directory) / "settings.json"
+    if files.exists(place) and (stored := json.loads(files.read(place))) != described:
         different = [name for name in described if stored.get(name) != described[name]]
         raise InputError(
             f"{directory} holds the progress of a run with other settings: {', '.join(different)}.",
@@ -196,8 +206,6 @@ def _resumed(
     found = processes.agree(lambda: checkpoints.latest_step(directory))
     if found is None:
         if processes.index() == 0:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_text(json.dumps(described, indent=1))
+            files.write(place, json.dumps(described, indent=1).encode())
         return begin()
-    like = jax.eval_shape(begin)
     return TrainState(**checkpoints.restore(found[1], like._asdict(), where))
