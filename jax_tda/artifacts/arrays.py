@@ -1,6 +1,7 @@
 """Arrays on disk: zarr3 by TensorStore, whole shards, crc32c over data and index. Only this room knows TensorStore."""
 
 import dataclasses
+import math
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -37,6 +38,12 @@ class Array:
     def shape(self) -> tuple[int, ...]:
         """The array's shape."""
         return tuple(self.store.shape)
+
+    @property
+    def shards(self) -> int:
+        """How many shards, each a file, the array has when all of it is written."""
+        sizes = zip(self.shape, self.store.chunk_layout.write_chunk.shape, strict=True)
+        return math.prod(-(-size // shard) for size, shard in sizes)
 
     @property
     def dtype(self) -> np.dtype:
@@ -123,6 +130,8 @@ def create(
     compression = [{"name": "zstd", "configuration": {"level": level}}] if compressed else []
     inner = [*codecs, *compression, {"name": "crc32c"}]
     spec = _spec(path) | {
+        # Every shard that was written is a file, so that a lost one is missed.
+        "store_data_equal_to_fill_value": True,
         "metadata": {
             "shape": list(shape),
             "data_type": dtype,
@@ -138,7 +147,7 @@ def create(
                     },
                 }
             ],
-        }
+        },
     }
     with explained(path):
         store = ts.open(spec, create=True, open=True).result()

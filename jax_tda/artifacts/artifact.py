@@ -47,7 +47,7 @@ class Writer:
         self._paths = {n: str(r) for n, r in sorted(inputs.items())}
         self._started = time.monotonic()
         self._hashes: dict[str, str] = {}
-        self._arrays: list[str] = []
+        self._arrays: dict[str, int] = {}
         # Of several processes the first holds it for all.
         self.lease: Lease | None = None
 
@@ -105,7 +105,6 @@ class Writer:
 
     def array(self, name: str, shape: tuple[int, ...], dtype: str, shard_rows: int, **options: Any) -> arrays.Array:
         """Makes, or on resumption opens, an array below the artifact; its shards check themselves."""
-        self._arrays.append(name)
 
         def create() -> arrays.Array:
             return arrays.create(str(self.path / name), shape, dtype, shard_rows, permit=self._permit, **options)
@@ -113,7 +112,9 @@ class Writer:
         if processes.count() > 1:
             # One process makes it; then all open the same.
             processes.agree(lambda: create().path)
-        return create()
+        made = create()
+        self._arrays[name] = made.shards
+        return made
 
     def finished_units(self) -> dict[str, Any]:
         """The facts recorded for each unit that an earlier run finished."""
@@ -145,7 +146,9 @@ class Writer:
         return Reader(self._place, Manifest.from_bytes(text.encode(), str(self._place.manifest)))
 
     def _commit(self, facts: dict[str, Any], seconds: float | None) -> str:
+        self._permit()
         sizes = self._place.sizes(self._hashes if self._place.name else ())
+        self._miss_shards(sizes)
         described = {name: self._describe(name, size) for name, size in sorted(sizes.items())}
         run = {
             "seconds": round(time.monotonic() - self._started if seconds is None else seconds, 3),
@@ -160,6 +163,18 @@ class Writer:
         with explained(str(self._place)):
             files.delete(self._place.unfinished)
         return manifest.to_bytes().decode()
+
+    def _miss_shards(self, names: Iterable[str]) -> None:
+        """Refuses to finish what has lost a shard, perhaps one that an earlier run recorded as finished."""
+        for array, count in self._arrays.items():
+            found = sum(name.startswith(f"{array}/c/") for name in names)
+            if found < count:
+                raise InputError(
+                    f"shards of {self.path / array} are missing",
+                    got=f"{found} shards",
+                    expected=f"{count} shards",
+                    remedy="delete the output and run the job again; somebody deleted what was finished",
+                )
 
     def _describe(self, name: str, size: int) -> dict[str, Any]:
         described: dict[str, Any] = {"bytes": size}
