@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -163,6 +163,28 @@ def open_array(path: str) -> Array:
     store = ts.open(_spec(path), open=True, read=True).result()
     shard: Any = store.chunk_layout.write_chunk.shape
     return Array(path, store, int(shard[0]))
+
+
+def demand_shards(directory: str, name: str, count: int, files: Iterable[str]) -> None:
+    """Refuses an array that lacks a shard, perhaps one that an earlier run recorded as finished.
+
+    Args:
+      directory: where the artifact lies.
+      name: the array's path there.
+      count: how many shards there must be.
+      files: the path of every file of the artifact.
+
+    Raises:
+      InputError: there are fewer.
+    """
+    found = sum(file.startswith(f"{name}/c/") for file in files)
+    if found < count:
+        raise InputError(
+            f"shards of {directory}/{name} are missing",
+            got=f"{found} shards",
+            expected=f"{count} shards",
+            remedy="delete the output and run the job again; somebody deleted what was finished",
+        )
 
 
 def clear_interrupted_writes(directory: str, pattern: str) -> None:
