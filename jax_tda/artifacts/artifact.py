@@ -146,7 +146,7 @@ class Writer:
         return Reader(self._place, Manifest.from_bytes(text.encode(), str(self._place.manifest)))
 
     def _commit(self, facts: dict[str, Any], seconds: float | None) -> str:
-        sizes = self._place.sizes(self._hashes if self._place.name else ())
+        sizes = self._place.sizes_of(self._hashes) if self._place.name else self._place.sizes()
         described = {name: self._describe(name, size) for name, size in sorted(sizes.items())}
         run = {
             "seconds": round(time.monotonic() - self._started if seconds is None else seconds, 3),
@@ -198,7 +198,7 @@ class Reader:
 
     def check_sizes(self) -> None:
         """Names the first file that is missing or has another size than the manifest says."""
-        sizes = self._place.sizes(self.manifest.files)
+        sizes = self._place.sizes_of(self.manifest.files)
         for name, described in self.manifest.files.items():
             if (size := sizes.get(name)) != described["bytes"]:
                 raise self._damaged(name, "no file" if size is None else f"{size} bytes", f"{described['bytes']} bytes")
