@@ -1,6 +1,7 @@
 """Arrays on disk: zarr3 by TensorStore, whole shards, crc32c over data and index. Only this room knows TensorStore."""
 
 import dataclasses
+import os
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -156,14 +157,16 @@ def open_array(path: str) -> Array:
     return Array(path, store, int(shard[0]))
 
 
-def clear_interrupted_writes(directory: str, pattern: str) -> None:
-    """Deletes the files that a killed process was writing; their names end in TensorStore's suffix for such.
+def clear_interrupted_writes(directory: str) -> None:
+    """Deletes the files below a directory that a killed process was writing, by TensorStore's suffix for such.
 
     On a local disk TensorStore writes beside a file and renames; over a leftover it would write without shortening it.
     """
     if "://" not in directory:
-        for path in list(pathlib.Path(directory).glob(f"{pattern}{WRITING}")):
-            path.unlink(missing_ok=True)
+        for folder, _, names in os.walk(directory):
+            for name in names:
+                if name.endswith(WRITING):
+                    pathlib.Path(folder, name).unlink(missing_ok=True)
 
 
 def write_atomically(path: str, data: bytes) -> None:
