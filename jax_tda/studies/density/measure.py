@@ -15,7 +15,8 @@ from jax_tda.studies.density.settings import DensityConfig
 from jax_tda.studies.density.stages import Stages
 
 Table = dict[str, list[Any]]
-_ESTIMATED, _STRONGEST = 200, 10
+# Queries of the sampled estimator and of a bandwidth's correlation, where all would cost much and say no more.
+_ESTIMATED, _SWEPT, _STRONGEST = 100, 500, 10
 
 
 def measure(config: DensityConfig, seed: int, stages: Stages) -> tuple[Table, dict[str, Any]]:
@@ -28,14 +29,15 @@ def measure(config: DensityConfig, seed: int, stages: Stages) -> tuple[Table, di
     found = spaces.build(config, seed, stages)
     paired = np.array([pair is not None for pair in table["pair"]])
     facts: dict[str, Any] = {"sweeps": {}, "sampled": {}}
+    perplexity = -np.array(table["log_p"]) / np.array(table["target_tokens"])
+    drawn = seeds.generator(seed, "density", "swept").permutation(len(perplexity))[:_SWEPT]
     for name, space in found.items():
         sweeps = {
             kernel: bandwidth.sweep(space.rows("corpus"), kernel, config.bandwidth_factors, config.held_out, seed)
             for kernel in config.kernels
         }
         facts["sweeps"][name] = {
-            kernel: _swept(sweep, kernel, space, np.array(table["log_p"]) / np.array(table["target_tokens"]))
-            for kernel, sweep in sweeps.items()
+            kernel: _swept(sweep, kernel, space, drawn, perplexity) for kernel, sweep in sweeps.items()
         }
         chosen = sweeps[config.kernel].bandwidths[sweeps[config.kernel].best :][:1]
         usable = space.usable["queries"]
@@ -85,10 +87,10 @@ def _queries(stages: Stages) -> Table:
     return table
 
 
-def _swept(sweep: Sweep, kernel: str, space: spaces.Space, log_p: np.ndarray) -> dict[str, Any]:
-    """A sweep, and how log perplexity and the log density go together under each of its bandwidths."""
-    usable = space.usable["queries"]
-    densities = kde.log_density(space.points["queries"][usable], space.rows("corpus"), sweep.bandwidths, kernel)
+def _swept(sweep: Sweep, kernel: str, space: spaces.Space, drawn: np.ndarray, perplexity: np.ndarray) -> dict[str, Any]:
+    """A sweep, and how log perplexity and the log density of some queries go together under each of its bandwidths."""
+    rows = drawn[space.usable["queries"][drawn]]
+    densities = kde.log_density(space.points["queries"][rows], space.rows("corpus"), sweep.bandwidths, kernel)
     return {
         "bandwidths": sweep.bandwidths.tolist(),
         "held_out": sweep.held_out.tolist(),
@@ -96,7 +98,7 @@ def _swept(sweep: Sweep, kernel: str, space: spaces.Space, log_p: np.ndarray) ->
         "at_edge": sweep.at_edge,
         "median_distance": sweep.median_distance,
         "coinciding": sweep.coinciding,
-        "correlations": [_correlation(density, -log_p[usable]) for density in densities],
+        "correlations": [_correlation(density, perplexity[rows]) for density in densities],
     }
 
 
