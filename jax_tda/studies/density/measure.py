@@ -26,41 +26,45 @@ def measure(config: DensityConfig, seed: int, stages: Stages) -> tuple[Table, di
     """
     stages.make()
     table = _queries(stages)
-    found = spaces.build(config, seed, stages)
-    paired = np.array([pair is not None for pair in table["pair"]])
-    facts: dict[str, Any] = {"sweeps": {}, "sampled": {}}
     perplexity = -np.array(table["log_p"]) / np.array(table["target_tokens"])
-    drawn = seeds.generator(seed, "density", "swept").permutation(len(perplexity))[:_SWEPT]
-    for name, space in found.items():
+    swept = seeds.generator(seed, "density", "swept").permutation(len(perplexity))[:_SWEPT]
+    paired = np.array([pair is not None for pair in table["pair"]])
+    tuning = corpora.open_corpus(stages.path("tuning")).records
+    background = np.array([record["id"].startswith("background/") for record in tuning])
+    facts: dict[str, Any] = {"sweeps": {}, "sampled": {}}
+    for name, space in spaces.build(config, seed, stages).items():
         sweeps = {
             kernel: bandwidth.sweep(space.rows("corpus"), kernel, config.bandwidth_factors, config.held_out, seed)
             for kernel in config.kernels
         }
         facts["sweeps"][name] = {
-            kernel: _swept(sweep, kernel, space, drawn, perplexity) for kernel, sweep in sweeps.items()
+            kernel: _swept(sweep, kernel, space, swept, perplexity) for kernel, sweep in sweeps.items()
         }
-        chosen = sweeps[config.kernel].bandwidths[sweeps[config.kernel].best :][:1]
-        usable = space.usable["queries"]
-        points = space.points["queries"]
-        table[f"density/{name}"] = _spread(
-            kde.log_density(points[usable], space.rows("corpus"), chosen, config.kernel)[0], usable
-        )
-        _, squared = kde.nearest(points[usable], space.rows("corpus"), config.neighbours)
-        cosines = 1 - squared / 2
-        table[f"nearest/{name}"] = _spread(cosines[:, 0], usable)
-        table[f"mean_nearest/{name}"] = _spread(cosines.mean(1), usable)
-        leaked = np.array(
-            [not row["id"].startswith("background/") for row in corpora.open_corpus(stages.path("tuning")).records]
-        )
-        asked = usable & paired
-        for column, rows in (("tuning", True), ("background", False)):
-            points_of = space.points["tuning"][space.usable["tuning"] & (rows | ~leaked)]
-            density = kde.log_density(points[asked], points_of, chosen, config.kernel)[0]
-            table[f"{column}/{name}"] = _spread(density, asked)
         facts["sampled"][name] = _estimated(config, seed, space, sweeps[config.kernel])
-    passages = spaces.texts_of(stages, "corpus")
-    table["overlap"] = text_space.overlap(table["sentence"], passages).tolist()
+        found = _around(config, space, sweeps[config.kernel], paired, background)
+        table |= {f"{column}/{name}": values for column, values in found.items()}
+    table["overlap"] = text_space.overlap(table["sentence"], spaces.texts_of(stages, "corpus")).tolist()
     return table | _influence(config, seed, stages), facts
+
+
+def _around(
+    config: DensityConfig, space: spaces.Space, sweep: Sweep, paired: np.ndarray, background: np.ndarray
+) -> Table:
+    """What lies around every query in one space: log density and cosines in the corpus, of pairs in the leak too."""
+    usable, points, rows = space.usable["queries"], space.points["queries"], space.rows("corpus")
+    chosen = sweep.bandwidths[sweep.best : sweep.best + 1]
+    _, squared = kde.nearest(points[usable], rows, config.neighbours)
+    cosines = 1 - squared / 2  # All points have length 1.
+    table: Table = {
+        "density": _spread(kde.log_density(points[usable], rows, chosen, config.kernel)[0], usable),
+        "nearest": _spread(cosines[:, 0], usable),
+        "mean_nearest": _spread(cosines.mean(1), usable),
+    }
+    asked = usable & paired
+    for column, members in (("tuning", background | True), ("background", background)):
+        held = space.points["tuning"][space.usable["tuning"] & members]
+        table[column] = _spread(kde.log_density(points[asked], held, chosen, config.kernel)[0], asked)
+    return table
 
 
 def _queries(stages: Stages) -> Table:

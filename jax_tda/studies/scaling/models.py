@@ -98,15 +98,15 @@ def make(config: ScalingConfig, seed: int, place: epath.Path, before: Snapshot |
         query_weight=config.query_weight,
     )
     mix.run(mixing, f"{now.place}/correction")
-    given = {"answers": f"{now.place}/answers"}
+    given = f"{now.place}/answers"
     scoring = score.ScoreConfig(
         train=f"{now.place}/encodings/train",
         query=f"{now.place}/encodings/query",
         correction=f"{now.place}/correction",
-        **given,
+        answers=given,
     )
     score.run(scoring, f"{now.place}/rankings")
-    words = baseline.RankBaselineConfig(corpus=corpus, queries=queries, **given)
+    words = baseline.RankBaselineConfig(corpus=corpus, queries=queries, answers=given)
     baseline.run(words, f"{now.place}/rankings")
 
 

@@ -86,9 +86,8 @@ def summary(results: Results) -> str:
     """What the job prints at its end."""
     lines = ["model, steps: answered, MRR TrackStar, BM25, difference; tail-patch TrackStar, BM25, difference"]
     for row in results["rows"]:
-        shown = [
-            f"{row['layers']} × {row['width']}, {row['steps']:,}: {sum(row['answered_exactly']) / len(row['answered_exactly']):.3f}"
-        ]
+        answered = sum(row["answered_exactly"]) / len(row["answered_exactly"])
+        shown = [f"{row['layers']} × {row['width']}, {row['steps']:,}: {answered:.3f}"]
         shown += [figure(row[f"mrr/{n}"]) for n in ("trackstar", "bm25", "difference")]
         shown += [figure(row[f"tail_patch/{n}"], 2) for n in ("trackstar", "bm25", "difference")]
         shown += [f"{kind} {_share(row['kinds']['trackstar'], kind)}" for kind in KINDS]
