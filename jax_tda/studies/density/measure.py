@@ -77,13 +77,14 @@ def _queries(stages: Stages) -> Table:
     asked = queries.examples(np.arange(queries.count), queries.longest, queries.count)
     targets = asked["loss_weights"]
     table: Table = {
-        "id": queries.ids,
+        "id": list(queries.ids),
         "target_tokens": targets.sum(1).astype(int).tolist(),
         "tokens": queries.spans[:, 0].tolist(),
         "unigram": ((frequency[asked["tokens"]] * targets).sum(1) / targets.sum(1)).tolist(),
     }
+    records = list(queries.records)
     for name in ("relation", "subject", "sentence", "wordings", "pair", "role", "kind", "copies"):
-        table[name] = [record["fields"].get(name) for record in queries.records]
+        table[name] = [record["fields"].get(name) for record in records]
     for ending, stage in (("", "answers"), ("_tuned", "answers_tuned")):
         answers = stages.answers(stage)
         table[f"log_p{ending}"] = [row["target_log_probability"] for row in answers]

@@ -22,6 +22,8 @@ def judge(config: ScalingConfig, seed: int, place: str, now: Snapshot) -> dict[s
     Beside the two methods, tail-patch is taken of TrackStar's proponents of each kind alone.
     """
     corpus, queries = corpora.open_corpus(f"{place}/corpus"), corpora.open_corpus(f"{place}/queries")
+    # Every query looks at passages all over the corpus.
+    asked, passages = {record["id"]: record for record in queries.records}, list(corpus.records)
     rows = {method: ranking.read(f"{now.place}/rankings/{method}.jsonl")[0] for method in METHODS}
     tables: dict[str, Any] = {
         method: evaluate.judge_retrieval(found, corpus, queries) for method, found in rows.items()
@@ -30,14 +32,12 @@ def judge(config: ScalingConfig, seed: int, place: str, now: Snapshot) -> dict[s
     by_kind: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS}
     for method, found in rows.items():
         for row in found:
-            place_of = queries.row_of(row["query_id"])
-            assert place_of is not None
-            record = queries.records[place_of]
+            record = asked[row["query_id"]]
             kept: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS}
             for entry in row["proponents"][: config.looked_at]:
                 passage = corpus.row_of(entry["id"])
                 assert passage is not None
-                kind = kind_of(record["fields"], corpus.records[passage], set(record["gold"]))
+                kind = kind_of(record["fields"], passages[passage], set(record["gold"]))
                 counts[method][kind] += 1
                 kept[kind].append(entry)
             for kind, entries in kept.items() if method == "trackstar" else ():
@@ -60,7 +60,7 @@ def judge(config: ScalingConfig, seed: int, place: str, now: Snapshot) -> dict[s
         "answered_exactly": sum(answered) / len(answered),
         "kinds": {method: {kind: count[kind] for kind in KINDS} for method, count in counts.items()},
         "per_query": {
-            "right": dict(zip(queries.ids, map(float, answered), strict=True)),
+            "right": dict(zip(asked, map(float, answered), strict=True)),
             **{f"{metric}/{m}": tables[m][metric] for m in METHODS for metric in ("mrr", "recall_at_10", "tail_patch")},
             **{f"tail_patch/{kind}": tables[kind]["tail_patch"] for kind in KINDS},
         },
