@@ -1,5 +1,6 @@
 """What befalls the fault drill's disks and files: each must be refused or mended with a clear message, nothing lost."""
 
+import itertools
 import shutil
 import subprocess
 from pathlib import Path
@@ -32,7 +33,8 @@ def _said(ended: subprocess.CompletedProcess, *words: str) -> str:
     said = ended.stderr.strip()
     if ended.returncode != 2 or not all(word in said for word in (*words, "remedy")):
         return f"LOST: ended with {ended.returncode}: {said[-1000:]}"
-    return "refused: " + next(line for line in said.splitlines() if line.strip())
+    lines = said.splitlines()
+    return "refused: " + next(what for what, got in itertools.pairwise(lines) if got.strip().startswith("got:"))
 
 
 def _flipped(data: bytes) -> bytes:

@@ -48,7 +48,7 @@ class Writer:
         self._paths = {n: str(r) for n, r in sorted(inputs.items())}
         self._started = time.monotonic()
         self._hashes: dict[str, str] = {}
-        self._arrays: list[str] = []
+        self._arrays: dict[str, int] = {}
         # Of several processes the first holds it for all.
         self.lease: Lease | None = None
 
@@ -106,7 +106,6 @@ class Writer:
 
     def array(self, name: str, shape: tuple[int, ...], dtype: str, shard_rows: int, **options: Any) -> arrays.Array:
         """Makes, or on resumption opens, an array below the artifact; its shards check themselves."""
-        self._arrays.append(name)
 
         def create() -> arrays.Array:
             return arrays.create(str(self.path / name), shape, dtype, shard_rows, permit=self._permit, **options)
@@ -114,7 +113,9 @@ class Writer:
         if processes.count() > 1:
             # One process makes it; then all open the same.
             processes.agree(lambda: create().path)
-        return create()
+        made = create()
+        self._arrays[name] = made.shards
+        return made
 
     def finished_units(self) -> dict[str, Any]:
         """The facts recorded for each unit that an earlier run finished."""
@@ -146,7 +147,10 @@ class Writer:
         return Reader(self._place, Manifest.from_bytes(text.encode(), str(self._place.manifest)))
 
     def _commit(self, facts: dict[str, Any], seconds: float | None) -> str:
+        self._permit()
         sizes = self._place.sizes_of(self._hashes) if self._place.name else self._place.sizes()
+        for name, count in self._arrays.items():
+            arrays.demand_shards(str(self.path), name, count, sizes)
         described = {name: self._describe(name, size) for name, size in sorted(sizes.items())}
         run = {
             "seconds": round(time.monotonic() - self._started if seconds is None else seconds, 3),

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from jax_tda.artifacts.artifact import Reader, Writer, begin
+from jax_tda.artifacts.together import by_first
 from jax_tda.core.config import settings
 from jax_tda.data import sources, train_vocabulary, vocabulary
 from jax_tda.data.facts import world_facts
@@ -44,6 +45,7 @@ def plan(config: AcquisitionConfig, output: str) -> str:
     )
 
 
+@by_first
 def run(config: AcquisitionConfig, output: str) -> Reader:
     """Writes the study's folder: results.json, figures, index.html, and the curves behind them."""
     config.check()

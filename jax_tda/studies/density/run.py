@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from jax_tda.artifacts.artifact import Reader, Writer, begin
+from jax_tda.artifacts.together import by_first
 from jax_tda.core.config import settings
 from jax_tda.core.progress import Progress
 from jax_tda.data import sources
@@ -31,6 +32,7 @@ def plan(config: DensityConfig, output: str) -> str:
     )
 
 
+@by_first
 def run(config: DensityConfig, output: str) -> Reader:
     """Writes the study: `seed_N.jsonl`, a line per query, `results.json`, `figures/*.svg` and `index.html`."""
     # Encoding would make a device of each core of a CPU, and training, which is in this process too, would then have to
