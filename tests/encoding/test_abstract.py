@@ -1,5 +1,10 @@
 """Laws of programs from shapes alone: they are what the encoder and training run, and no device holds a whole model."""
 
+import json
+import pathlib
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -79,3 +84,18 @@ def test_narrow_weights_are_held_as_such_and_their_moments_are_wide():
     assert kernel.dtype == jnp.bfloat16 and state.params["final_norm"]["scale"].dtype == jnp.float32
     moments = [leaf for leaf in jax.tree.leaves(state.opt_state) if leaf.shape == kernel.shape]
     assert moments and {leaf.dtype for leaf in moments} == {jnp.dtype(jnp.float32)}
+
+
+@pytest.mark.nightly
+def test_the_8b_step_fits_a_v5e_256_and_encoding_needs_less_than_training():
+    """Law: four examples per data group fit by the compiler's word, rank one and exact; rank one in less than a step.
+
+    Layers are computed twice in both, as training does at this size. Needs libtpu; no TPU.
+    """
+    program = pathlib.Path(__file__).parents[2] / "benchmarks" / "divided.py"
+    ran = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    found = json.loads(ran.stdout.splitlines()[-1])["bytes_per_chip"]
+    assert set(found) == {"rank_one", "exact", "train"}
+    assert all(0 < parts["total"] < 16 * 2**30 for parts in found.values())
+    assert found["rank_one"]["total"] <= found["train"]["total"]
