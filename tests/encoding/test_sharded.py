@@ -2,6 +2,7 @@
 
 import functools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -34,6 +35,16 @@ def made(tied):
 
 def _name(keys):
     return "/".join(key.key for key in keys)
+
+
+class Foreign(nn.Module):
+    """A model that the table has never heard of."""
+
+    @nn.compact
+    def __call__(self, tokens):
+        x = nn.Embed(32, 16)(tokens)
+        x = x + nn.DenseGeneral((4, 6), name="wide")(x).sum(-2) @ self.param("out", nn.initializers.ones, (6, 16))
+        return nn.Dense(32, name="lm_head")(x)
 
 
 def examples():
@@ -78,3 +89,47 @@ def test_divided_weights_give_the_encodings_of_one_device(shape, reduction, tied
         **({"unroll_layers": False} | options),
     )
     assert naive.distance(encoder.encode(examples()), expected) < TOLERANCE
+
+
+# Every kind of parameter that the table names, and every way of attention.
+UNUSUAL = {
+    "norm": "layer",
+    "positions": "learned",
+    "context": 9,
+    "query_key_norm": "whole",
+    "mlp_bias": True,
+    "gated": False,
+    "parallel": True,
+    "window": 4,
+    "windowed_layers": (1,),
+    "attention_softcap": 5.0,
+    "logit_softcap": 5.0,
+}
+
+
+@pytest.mark.parametrize("kind", ["unusual", "foreign", "loss"])
+def test_any_model_has_the_encodings_of_one_device(kind):
+    """Law: a Decoder of other choices, a model that is none, and a pure loss on the weight path."""
+    # Without a module to ask, a kernel of three axes is no matrix.
+    model, exclude = Foreign(), ("Embed", "bias", "wide") if kind == "loss" else ("Embed", "bias")
+    if kind == "unusual":
+        shape = {"vocabulary_size": 32, "layers": 2, "width": 16, "heads": 4, "kv_heads": 4, "mlp_width": 24}
+        model, exclude = Decoder(DecoderConfig(**shape, **UNUSUAL)), ("bias", "norm")
+    params = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 9), jnp.int32))["params"]
+
+    def loss(params, example):
+        return naive.loss(model, params, example["tokens"], example["loss_weights"])
+
+    def encode(**options):
+        judged = loss if kind == "loss" else model
+        made = Encoder(judged, params, None, "matrices", 4, exclude=exclude, example_length=9, **options)
+        return made, made.encode(examples())
+
+    mesh = meshes.make_mesh(meshes.MeshConfig(2, 4))
+    _, expected = encode()
+    held, got = encode(mesh=mesh, weights="sharded")
+    expected = {block: np.asarray(value, np.float64) for block, value in expected.items()}
+    assert naive.distance(got, expected) < TOLERANCE
+    # The largest axis of a foreign kernel is halved over the data groups.
+    if kind != "unusual":
+        assert held.leaves["lm_head/kernel"].addressable_shards[0].data.shape == (16, 16)
