@@ -1,4 +1,4 @@
-"""Installs jax_tda; the extras add seqio, the demo's facts, object stores, foreign models' readers, a TPU's compiler, and tests."""
+"""Installs jax_tda; the extras add seqio, facts, object stores, foreign models, a compiler for TPUs, and tests."""
 
 from setuptools import find_packages, setup
 

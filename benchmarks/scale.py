@@ -146,7 +146,9 @@ def shards(place, arguments):
             writer.finish_unit(f"shard_{unit:07d}", {"rows": 1, "zero_gradient": [], "not_finite": []})
         if output == "many":
             # Every shard is a file of its own, however they are written.
-            writer.array("encodings", (count, 1, P, P), "float32", 1).store.write(np.ones((count, 1, P, P))).result()
+            writer.array("encodings", (count, 1, P, P), "float32", 1).store.write(
+                np.ones((count, 1, P, P), np.float32)
+            ).result()
             writer.array("status", (count,), "int8", 1).store.write(np.zeros(count, np.int8)).result()
             writer.write_lines("ids.jsonl", ({"id": f"passages {row}"} for row in range(count)))
             writer.finish(facts | {"projected_size": P})

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import os
 import pathlib
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -187,14 +188,16 @@ def demand_shards(directory: str, name: str, count: int, files: Iterable[str]) -
         )
 
 
-def clear_interrupted_writes(directory: str, pattern: str) -> None:
-    """Deletes the files that a killed process was writing; their names end in TensorStore's suffix for such.
+def clear_interrupted_writes(directory: str) -> None:
+    """Deletes the files below a directory that a killed process was writing, by TensorStore's suffix for such.
 
     On a local disk TensorStore writes beside a file and renames; over a leftover it would write without shortening it.
     """
     if "://" not in directory:
-        for path in list(pathlib.Path(directory).glob(f"{pattern}{WRITING}")):
-            path.unlink(missing_ok=True)
+        for folder, _, names in os.walk(directory):
+            for name in names:
+                if name.endswith(WRITING):
+                    pathlib.Path(folder, name).unlink(missing_ok=True)
 
 
 def write_atomically(path: str, data: bytes) -> None:

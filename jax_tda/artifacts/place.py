@@ -42,11 +42,13 @@ class Place:
 
     def clear_interrupted_writes(self) -> None:
         """Removes what a killed process left half written."""
-        if self.name:
-            arrays.clear_interrupted_writes(str(self.directory), f"{self.name}.*")
-            arrays.clear_interrupted_writes(str(self.unfinished), "**/*")
-        else:
-            arrays.clear_interrupted_writes(str(self.directory), "**/*")
+        if not self.name:
+            arrays.clear_interrupted_writes(str(self.directory))
+            return
+        arrays.clear_interrupted_writes(str(self.unfinished))
+        for name in files.names(self.directory):
+            if name.startswith(f"{self.name}.") and name.endswith(arrays.WRITING):
+                files.delete(self.directory / name)
 
     def sizes(self) -> dict[str, int]:
         """The bytes of every file of a directory of its own, by name; without the manifest and what is unfinished."""

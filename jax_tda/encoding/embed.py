@@ -168,8 +168,8 @@ def _batches(
     embed: Embed, ids: list[list[int]], longest: int, tokens_per_batch: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     lengths = np.array([len(one) for one in ids])
-    # Four padded lengths, whatever the texts, so that every shard runs the same programs; no number depends on them.
-    buckets = tuple(sorted({min(longest, max(8, longest >> halvings)) for halvings in range(4)}))
+    # Five padded lengths, whatever the texts, so that every shard runs the same programs; no number depends on them.
+    buckets = tuple(sorted({min(longest, max(8, longest >> halvings)) for halvings in range(5)}))
     for members, length, size in sweep(np.arange(len(ids)), lengths, buckets, tokens_per_batch):
         tokens = np.zeros((size, length), np.int32)
         there = np.zeros((size, length), bool)

@@ -24,6 +24,7 @@ JOBS: Mapping[str, str] = {
     "evaluate": "jax_tda.evaluation.run:EvaluateConfig",
     "show": "jax_tda.viewer.run:ShowConfig",
     "study_density": "jax_tda.studies.density.settings:DensityConfig",
+    "study_scaling": "jax_tda.studies.scaling.settings:ScalingConfig",
     "study_acquisition": "jax_tda.studies.acquisition.config:AcquisitionConfig",
 }
 

@@ -13,7 +13,7 @@ from jax_tda.artifacts.lines import Names
 from jax_tda.data.corpus import open_corpus
 
 COUNT = 100_000
-# A record as a dictionary takes about 500 bytes, an id in a list about 70; a store's shard and its like, some megabytes.
+# A record as a dictionary takes about 500 bytes, an id in a list about 70; what does not grow, some megabytes.
 BYTES_PER_EXAMPLE, BYTES_BESIDE = 48, 16 << 20
 
 

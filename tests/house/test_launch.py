@@ -2,6 +2,7 @@
 
 import shlex
 import subprocess
+import sys
 
 import pytest
 
@@ -24,7 +25,7 @@ STRANGE = [
 
 def printed(*arguments: str) -> list[list[str]]:
     command = ["bash", str(SCRIPT), *arguments, "--print"]
-    environment = {"PATH": "/usr/bin:/bin", "PYTHON": "python", "LC_ALL": "C.UTF-8"}
+    environment = {"PATH": "/usr/bin:/bin", "PYTHON": sys.executable, "PYTHONPATH": str(tree.ROOT), "LC_ALL": "C.UTF-8"}
     ended = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     return [shlex.split(line) for line in ended.stdout.splitlines()]
 
