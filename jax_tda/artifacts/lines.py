@@ -132,7 +132,7 @@ class Names(Sequence[str]):
     def rows_of(self, name: str) -> list[int]:
         """Every row of that name, ascending."""
         hashes, rows = self._hashed
-        first, last = (int(np.searchsorted(hashes, hash(name), side)) for side in ("left", "right"))  # type: ignore[call-overload]
+        first, last = (int(np.searchsorted(hashes, hash(name), side)) for side in ("left", "right"))
         return [int(row) for row in rows[first:last] if self[int(row)] == name]
 
     def row_of(self, name: str) -> int | None:
