@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import math
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -91,14 +92,18 @@ def make_mesh(config: MeshConfig = MeshConfig(), *, devices: Sequence[jax.Device
     Devices of one process stand together, so that a data group's are as near to each other as can be.
 
     Args:
-      config: the sizes of the axes.
+      config: the sizes of the axes. A process that works alone while others wait makes a mesh of its own devices, with
+        the largest divisor of `model` that these have; no number depends on it.
       devices: the devices to use; all, of all processes, when None.
 
     Raises:
       InputError: if data × model is not the number of devices.
     """
-    # A process that works alone while others wait has its own devices only.
-    found = list((jax.devices() if processes.count() > 1 else jax.local_devices()) if devices is None else devices)
+    # A process that works alone while others wait has its own devices only, and of the mesh what these can be.
+    alone = devices is None and processes.count() == 1
+    found = list((jax.local_devices() if alone else jax.devices()) if devices is None else devices)
+    if alone and jax.process_count() > 1:
+        config = MeshConfig(0, math.gcd(config.model, len(found)), config.weights)
     if jax.process_count() > 1:
         found.sort(key=lambda device: (device.process_index, device.id))
     groups = config.data or len(found) // config.model

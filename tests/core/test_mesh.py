@@ -38,6 +38,15 @@ def test_an_impossible_mesh_is_refused_by_name(fields):
         meshes.MeshConfig(**fields)
 
 
+def test_a_process_that_works_alone_makes_a_mesh_of_its_own_devices(monkeypatch):
+    """Of 32 × 12 over many processes one of eight devices makes 2 × 4; alone from the start, it must fit."""
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    assert dict(meshes.make_mesh(meshes.MeshConfig(32, 12)).shape) == {"data": 2, "model": 4}
+    monkeypatch.undo()
+    with pytest.raises(InputError, match="does not fit the devices"):
+        meshes.make_mesh(meshes.MeshConfig(32, 12))
+
+
 def test_weights_are_divided_where_asked_or_where_model_is_more_than_one():
     """On CPUs they are whole otherwise, and always on one device."""
     wide, deep = meshes.make_mesh(), meshes.make_mesh(meshes.MeshConfig(model=2))
