@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # The whole road on this machine: text in, a judged influence ranking and a page out.
 #
-#   launch/local/trackstar.sh CORPUS QUERIES OUT [--config FILE.gin] [--checkpoint DIR] [--seed N] [--print]
+#   launch/local/trackstar.sh CORPUS QUERIES OUT [--config FILE.gin] [--checkpoint DIR] [--seed N] [--multiprocess]
+#     [--print]
 #
 # CORPUS and QUERIES are JSON lines files, or seqio:TASK. Without --checkpoint a vocabulary and a model are trained on
 # CORPUS first; DIR is what this road or the job import_checkpoint wrote. --print shows the commands instead of running
-# them. The same command run again goes on where it stopped. PYTHON names the interpreter; otherwise it is the
-# checkout's .venv, or `python`.
+# them. The same command run again goes on where it stopped; exit code 75 asks for that. --multiprocess says that this
+# same command runs on every machine of a cluster, whose launcher is beside this folder. PYTHON names the interpreter;
+# otherwise it is the checkout's .venv, or `python`.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -15,12 +17,12 @@ if [ -z "${PYTHON:-}" ]; then
 fi
 
 usage() {
-  sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
+  sed -n '2,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
   [ "$#" -eq 0 ] || printf '\n%s\n' "$1" >&2
   exit 2
 }
 
-config=$root/configs/road/demo.gin checkpoint='' seed='' print=false places=()
+config=$root/configs/road/demo.gin checkpoint='' seed='' print=false multiprocess=false places=()
 while [ "$#" -gt 0 ]; do
   case $1 in
     --config | --checkpoint | --seed)
@@ -29,6 +31,7 @@ while [ "$#" -gt 0 ]; do
       shift 2
       ;;
     --print) print=true && shift ;;
+    --multiprocess) multiprocess=true && shift ;;
     -*) usage "unknown option $1" ;;
     *) places+=("$1") && shift ;;
   esac
@@ -55,12 +58,29 @@ job() {
       command+=("--gin_bindings=$binding.seed=$((10#$seed))")
     done
   fi
+  if $multiprocess; then command+=(--multiprocess); fi
   if $print; then
     printf '%q ' "${command[@]}" && echo
-  else
-    echo "── $verb → $output"
-    "${command[@]}"
+    return
   fi
+  echo "── $verb → $output"
+  if $multiprocess; then run_signalled "${command[@]}"; else "${command[@]}"; fi
+}
+
+# A cluster tells this script, not the job, that the machine will be taken away. The job is told, and its answer awaited.
+run_signalled() {
+  local code=0 signalled=false
+  "$@" &
+  local child=$!
+  trap 'signalled=true; kill -TERM "$child" 2> /dev/null || true' TERM
+  wait "$child" || code=$?
+  # A signal ends a wait, with a code of its own.
+  while $signalled; do
+    signalled=false code=0
+    wait "$child" || code=$?
+  done
+  trap - TERM
+  return "$code"
 }
 
 trains=false
