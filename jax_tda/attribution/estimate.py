@@ -8,8 +8,9 @@ from jax_tda.artifacts.artifact import Reader, begin
 from jax_tda.artifacts.encodings import OK, open_encodings, shared_facts
 from jax_tda.attribution import curvature
 from jax_tda.core import seeds
-from jax_tda.core.config import input_path, settings
+from jax_tda.core.config import input_path, machine, settings
 from jax_tda.core.errors import InputError
+from jax_tda.core.mesh import MeshConfig
 from jax_tda.core.progress import Progress
 
 KIND = "curvature"
@@ -24,12 +25,14 @@ class EstimateCurvatureConfig:
       sample_size: examples drawn without replacement; 0 or more than there are takes all.
       seed: of the draw.
       rows_at_once: examples read at a time.
+      mesh: how devices share the work.
     """
 
     encodings: str = input_path()
     sample_size: int = 4096
     seed: int = 0
     rows_at_once: int = 512
+    mesh: MeshConfig = machine(MeshConfig())
 
 
 def plan(config: EstimateCurvatureConfig, output: str) -> str:

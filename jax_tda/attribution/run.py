@@ -9,8 +9,9 @@ from jax_tda.artifacts.encodings import EncodingStore, check_joinable, open_enco
 from jax_tda.attribution import comparison, lines, scan
 from jax_tda.attribution.comparison import Comparison
 from jax_tda.attribution.top_k import Best, Ends
-from jax_tda.core.config import input_path, settings
+from jax_tda.core.config import input_path, machine, settings
 from jax_tda.core.errors import InputError
+from jax_tda.core.mesh import MeshConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +27,7 @@ class ScoreConfig:
       unit_norm: whether scores are cosines.
       top_k: how many of each end are kept.
       queries_at_once: queries scored per pass over a shard.
+      mesh: how devices share the work.
     """
 
     train: str = input_path()
@@ -36,6 +38,7 @@ class ScoreConfig:
     unit_norm: bool = True
     top_k: int = 100
     queries_at_once: int = 1024
+    mesh: MeshConfig = machine(MeshConfig())
 
 
 def plan(config: ScoreConfig, output: str) -> str:

@@ -14,8 +14,9 @@ from jax_tda.artifacts.encodings import EncodingStore, check_joinable, open_enco
 from jax_tda.attribution import curvature, estimate, lines, mix, scan, similarity
 from jax_tda.attribution.run import check_top_k
 from jax_tda.attribution.top_k import Best, Ends
-from jax_tda.core.config import input_path, settings
+from jax_tda.core.config import input_path, machine, settings
 from jax_tda.core.errors import InputError
+from jax_tda.core.mesh import MeshConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +37,7 @@ class ScoreSweepConfig:
       component_fraction: the rule reads the spectra at this share of the encoding's dimension, when `component` is 0.
       component: the rule's k itself.
       queries_at_once: queries scored per pass over a shard.
+      mesh: how devices share the work.
     """
 
     train: str = input_path()
@@ -51,6 +53,7 @@ class ScoreSweepConfig:
     component_fraction: float = 0.015
     component: int = 0
     queries_at_once: int = 1024
+    mesh: MeshConfig = machine(MeshConfig())
 
 
 class _Scores(NamedTuple):

@@ -14,8 +14,9 @@ import numpy as np
 from jax_tda.artifacts.artifact import Reader, begin, open_artifact
 from jax_tda.core import mesh as meshes
 from jax_tda.core import seeds, trees
-from jax_tda.core.config import input_path, settings
+from jax_tda.core.config import input_path, machine, settings
 from jax_tda.core.errors import InputError
+from jax_tda.core.mesh import MeshConfig
 from jax_tda.core.progress import Progress
 from jax_tda.data import corpus as corpora
 from jax_tda.data import sources
@@ -43,6 +44,7 @@ class EstimateSecondMomentsConfig:
       seed: of the order of examples.
       epsilon: what is added to √V where it is divided by element-wise; an optimizer.pt brings its own.
       b2: of the optax state.
+      mesh: how devices share the work.
     """
 
     checkpoint: str = input_path()
@@ -55,6 +57,7 @@ class EstimateSecondMomentsConfig:
     seed: int = 0
     epsilon: float = 1e-8
     b2: float = 0.999
+    mesh: MeshConfig = machine(MeshConfig())
 
     def __post_init__(self) -> None:
         for field in ("batches", "batch_size", "buckets"):
@@ -141,7 +144,7 @@ def _of_batches(config: EstimateSecondMomentsConfig, checkpoint: checkpoint_arti
             expected=f"at least batch_size = {config.batch_size}",
             remedy="lower estimate_second_moments.batch_size",
         )
-    model, mesh = checkpoint.model, meshes.make_mesh()
+    model, mesh = checkpoint.model, meshes.make_mesh(config.mesh)
     params = jax.device_put(checkpoint.params(), meshes.replicated(mesh))
     total = jax.jit(lambda tree: jax.tree.map(jnp.zeros_like, tree))(params)
 

@@ -12,8 +12,9 @@ from jax_tda.artifacts import encodings as schema
 from jax_tda.artifacts.artifact import Reader, Writer, begin, open_artifact
 from jax_tda.artifacts.formats import StoreConfig
 from jax_tda.core import mesh as meshes
-from jax_tda.core.config import input_path, settings
+from jax_tda.core.config import input_path, machine, settings
 from jax_tda.core.errors import InputError
+from jax_tda.core.mesh import MeshConfig
 from jax_tda.core.progress import Progress
 from jax_tda.data import corpus as corpora
 from jax_tda.data.batches import bucket_lengths, sweep
@@ -45,6 +46,7 @@ class EncodeConfig:
       unroll_layers: whether layers are compiled one by one; None what ran fastest.
       shard_rows: examples per shard, the unit of writing and of resumption.
       store: the format of the stored numbers.
+      mesh: how devices share the work.
     """
 
     examples: str = input_path()
@@ -63,6 +65,7 @@ class EncodeConfig:
     unroll_layers: bool | None = None
     shard_rows: int = 1024
     store: StoreConfig = dataclasses.field(default_factory=StoreConfig)
+    mesh: MeshConfig = machine(MeshConfig())
 
 
 def plan(config: EncodeConfig, output: str) -> str:
@@ -148,7 +151,7 @@ def make_encoder(config: EncodeConfig) -> Encoder:
         epsilon=config.epsilon,
         examples_at_once=config.examples_at_once,
         unroll_layers=config.unroll_layers,
-        mesh=meshes.make_mesh(),
+        mesh=meshes.make_mesh(config.mesh),
     )
 
 

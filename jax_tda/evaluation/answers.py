@@ -7,7 +7,8 @@ import jax
 import numpy as np
 
 from jax_tda.artifacts.artifact import Reader, begin, open_artifact
-from jax_tda.core.config import input_path, settings
+from jax_tda.core.config import input_path, machine, settings
+from jax_tda.core.mesh import MeshConfig
 from jax_tda.core.progress import Progress
 from jax_tda.data import corpus as corpora
 from jax_tda.data.batches import bucket_lengths, sweep
@@ -24,11 +25,13 @@ class AnswerConfig:
       queries: the tokenized queries.
       checkpoint: the model.
       tokens_per_batch: padded tokens at once.
+      mesh: how devices share the work.
     """
 
     queries: str = input_path()
     checkpoint: str = input_path()
     tokens_per_batch: int = 4096
+    mesh: MeshConfig = machine(MeshConfig())
 
 
 def plan(config: AnswerConfig, output: str) -> str:

@@ -13,8 +13,9 @@ import numpy as np
 from jax_tda.artifacts import lineage, ranking
 from jax_tda.artifacts.artifact import Reader, begin, open_artifact
 from jax_tda.core import trees
-from jax_tda.core.config import input_path, settings
+from jax_tda.core.config import input_path, machine, settings
 from jax_tda.core.errors import InputError
+from jax_tda.core.mesh import MeshConfig
 from jax_tda.data import corpus as corpora
 from jax_tda.encoding import estimate_moments, second_moments
 from jax_tda.evaluation import retrieval, summary, tail_patch
@@ -41,6 +42,7 @@ class EvaluateConfig:
       tail_patch: how tail-patch steps are taken.
       bootstrap: how intervals are made.
       seed: of the bootstrap.
+      mesh: how devices share the work.
     """
 
     rankings: str = input_path()
@@ -52,6 +54,7 @@ class EvaluateConfig:
     tail_patch: TailPatchConfig = dataclasses.field(default_factory=TailPatchConfig)
     bootstrap: BootstrapConfig = dataclasses.field(default_factory=BootstrapConfig)
     seed: int = 0
+    mesh: MeshConfig = machine(MeshConfig())
 
 
 def plan(config: EvaluateConfig, output: str) -> str:

@@ -24,6 +24,7 @@ JOBS: Mapping[str, str] = {
 }
 
 PARTS: Mapping[str, str] = {
+    "mesh": "jax_tda.core.mesh:MeshConfig",
     "decoder": "jax_tda.models.decoder_config:DecoderConfig",
     "optimizer": "jax_tda.training.optimizers:OptimizerConfig",
     "store": "jax_tda.artifacts.formats:StoreConfig",

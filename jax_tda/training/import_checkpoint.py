@@ -7,7 +7,8 @@ import jax
 import numpy as np
 
 from jax_tda.artifacts.artifact import Reader, begin
-from jax_tda.core.config import input_path, settings
+from jax_tda.core.config import input_path, machine, settings
+from jax_tda.core.mesh import MeshConfig
 from jax_tda.data import foreign_vocabulary, sources, train_vocabulary
 from jax_tda.models import checkpoint_artifact, checkpoints
 from jax_tda.models.importers import assemble
@@ -24,6 +25,7 @@ class ImportCheckpointConfig:
       beginning_token: what every example starts with; empty for the model's own.
       end_token: what every passage ends with; empty for the model's own.
       dtype: the type that layers compute in; parameters are float32.
+      mesh: how devices share the work.
     """
 
     model: str = input_path()
@@ -31,6 +33,7 @@ class ImportCheckpointConfig:
     beginning_token: str = ""
     end_token: str = ""
     dtype: str = "float32"
+    mesh: MeshConfig = machine(MeshConfig())
 
 
 def plan(config: ImportCheckpointConfig, output: str) -> str:

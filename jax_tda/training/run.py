@@ -8,7 +8,8 @@ import numpy as np
 
 from jax_tda.artifacts.artifact import Reader, begin
 from jax_tda.core import mesh as meshes
-from jax_tda.core.config import input_path, settings
+from jax_tda.core.config import input_path, machine, settings
+from jax_tda.core.mesh import MeshConfig
 from jax_tda.data import train_vocabulary
 from jax_tda.data.batches import Epochs, bucket_lengths
 from jax_tda.data.corpus import Corpus, open_corpus
@@ -32,6 +33,7 @@ class PretrainConfig:
       seed: of initial parameters and of the order of examples.
       log_every: steps between printed losses.
       save_every: steps between checkpoints that a killed run can go on from.
+      mesh: how devices share the work.
     """
 
     corpus: str = input_path()
@@ -43,6 +45,7 @@ class PretrainConfig:
     seed: int = 0
     log_every: int = 100
     save_every: int = 500
+    mesh: MeshConfig = machine(MeshConfig())
 
 
 def plan(config: PretrainConfig, output: str) -> str:
