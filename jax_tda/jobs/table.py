@@ -21,6 +21,7 @@ JOBS: Mapping[str, str] = {
     "rank_baseline": "jax_tda.baselines.run:RankBaselineConfig",
     "evaluate": "jax_tda.evaluation.run:EvaluateConfig",
     "show": "jax_tda.viewer.run:ShowConfig",
+    "plan": "jax_tda.planning.run:PlanConfig",
 }
 
 PARTS: Mapping[str, str] = {

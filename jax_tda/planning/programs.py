@@ -1,0 +1,71 @@
+"""The programs of the road, lowered for a mesh whose devices need not be there, from shapes alone."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from jax_tda.attribution import similarity, top_k
+from jax_tda.core.mesh import DATA, MODEL
+
+Lower = Callable[[], jax.stages.Lowered]
+
+
+def curvature(mesh: Mesh, rows: int, blocks: int, size: int) -> jax.stages.Lowered:
+    """R + Σ g gᵀ of rows [N, B, K] that every device has its share of, as it has of R [B, K, K], updated in place.
+
+    Args:
+      mesh: the devices.
+      rows: N.
+      blocks: B.
+      size: K.
+    """
+
+    def update(total_BKK: jax.Array, rows_NBK: jax.Array) -> jax.Array:
+        return total_BKK + jnp.einsum("nbk,nbl->bkl", rows_NBK, rows_NBK, precision="highest")
+
+    spread = PartitionSpec(None, (DATA, MODEL), None)
+    total = _shaped(mesh, (blocks, size, size), jnp.float32, spread)
+    given = _shaped(mesh, (rows, blocks, size), jnp.float32, PartitionSpec((DATA, MODEL)))
+    return jax.jit(update, donate_argnums=0, out_shardings=NamedSharding(mesh, spread)).lower(total, given)
+
+
+def score(mesh: Mesh, rows: int, blocks: int, size: int, queries: int, k: int) -> jax.stages.Lowered:
+    """Scores of rows [N, B, K] for all queries, and the k best and worst so far with them; queries on every device.
+
+    Args:
+      mesh: the devices.
+      rows: N, divided over all devices.
+      blocks: B.
+      size: K.
+      queries: Q.
+      k: how many of each end are kept.
+    """
+
+    def update(
+        high: Any, low: Any, side_QD: jax.Array, rows_NBK: jax.Array, norms_N: jax.Array, start: jax.Array
+    ) -> Any:
+        return top_k.merge(high, low, [similarity.scores(side_QD, rows_NBK, norms_N)], start, k)
+
+    spread = PartitionSpec((DATA, MODEL))
+    end = _shaped(mesh, (queries, k), jnp.int32), _shaped(mesh, (queries, k), jnp.float32)
+    side = _shaped(mesh, (queries, blocks * size), jnp.float32)
+    given = _shaped(mesh, (rows, blocks, size), jnp.float32, spread), _shaped(mesh, (rows,), jnp.float32, spread)
+    return jax.jit(update, donate_argnums=(0, 1)).lower(end, end, side, *given, _shaped(mesh, (), jnp.int32))
+
+
+def _shaped(
+    mesh: Mesh, shape: tuple[int, ...], dtype: Any, spec: PartitionSpec = PartitionSpec()
+) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape, dtype, sharding=NamedSharding(mesh, spec))
+
+
+def of(config: Any, mesh: Mesh, rows: int) -> Mapping[str, Lower]:
+    """Every program by name, each lowered when called."""
+    blocks, size = config.blocks, config.encode.projected_size**2
+    return {
+        "curvature": lambda: curvature(mesh, rows, blocks, size),
+        "score": lambda: score(mesh, rows, blocks, size, config.queries, config.score.top_k),
+    }
