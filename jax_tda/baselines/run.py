@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from jax_tda.artifacts import ranking
 from jax_tda.artifacts.artifact import Reader, begin, open_artifact
+from jax_tda.artifacts.together import by_first
 from jax_tda.baselines import controls, lexical
 from jax_tda.core.config import input_path, settings
 from jax_tda.core.errors import InputError
@@ -42,6 +43,7 @@ def plan(config: RankBaselineConfig, output: str) -> str:
     return f"rank_baseline: {config.method}, top {config.top_k} of {config.corpus} for {config.queries} → {output}"
 
 
+@by_first
 def run(config: RankBaselineConfig, output: str) -> Reader:
     """Writes one ranking, `METHOD.jsonl`, with a line for every query."""
     if config.method not in METHODS:

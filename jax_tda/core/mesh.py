@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from jax_tda.core import processes
 from jax_tda.core.errors import InputError
 
 DATA, MODEL = "data", "model"
@@ -87,7 +88,8 @@ def make_mesh(config: MeshConfig = MeshConfig(), *, devices: Sequence[jax.Device
     Raises:
       InputError: if data × model is not the number of devices.
     """
-    found = list(jax.devices() if devices is None else devices)
+    # A process that works alone while others wait has its own devices only.
+    found = list((jax.devices() if processes.count() > 1 else jax.local_devices()) if devices is None else devices)
     if jax.process_count() > 1:
         found.sort(key=lambda device: (device.process_index, device.id))
     groups = config.data or len(found) // config.model
@@ -149,5 +151,18 @@ def shard_batch(mesh: Mesh, tree: Any) -> Any:
                 remedy=f"choose a batch size divisible by {groups}, or a mesh with fewer data groups",
             )
         return jax.make_array_from_callback(array.shape, placement, lambda index: array[index])
+
+    return jax.tree.map(place, tree)
+
+
+def replicate(mesh: Mesh, tree: Any) -> Any:
+    """Puts arrays that every process holds whole on every device of the mesh."""
+    where = replicated(mesh)
+    if not mesh.is_multi_process:
+        return jax.device_put(tree, where)
+
+    def place(leaf: Any) -> jax.Array:
+        held = np.asarray(leaf)
+        return jax.make_array_from_callback(held.shape, where, lambda index: held[index])
 
     return jax.tree.map(place, tree)

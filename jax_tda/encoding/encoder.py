@@ -88,6 +88,7 @@ class Encoder:
         self._loss = None if self._model is not None else _pure(model_or_loss)
         shapes = {path: tuple(leaf.shape) for path, leaf in self._leaves.items()}
         self._kind, self._epsilon, self._mesh, self._reduction = projection_kind, epsilon, mesh, reduction
+        self.mesh = mesh
         shown = nnx_models.shown_by(model_or_loss) if isinstance(model_or_loss, nnx.Module) else self._visible()
         self.plan = layouts.plan(shapes, shown, blocks, exclude)
         self.projected_size, self.seed = projected_size, seed
@@ -117,7 +118,7 @@ class Encoder:
             )
         self._encode = jax.jit(batch)
         if mesh is not None:
-            self._leaves, self._sides = jax.device_put((self._leaves, self._sides), meshes.replicated(mesh))
+            self._leaves, self._sides = meshes.replicate(mesh, (self._leaves, self._sides))
 
     def encode(self, examples: Mapping[str, Any]) -> Encodings:
         """Encodes a batch.
@@ -137,11 +138,22 @@ class Encoder:
             # Rows of weight 0 fill the last places, so that every device has the same number of examples.
             spare = -count % self._mesh.devices.size
             tokens, weights = (np.pad(a, ((0, spare), (0, 0))) for a in (tokens, weights))
-        given = tokens, weights, _weighted_positions(weights)
+        given = tokens, weights, weighted_positions(weights)
         if self._mesh is not None:
             given = jax.device_put(given, meshes.batch_sharding(self._mesh))
         encoded = self._encode(self._leaves, self._sides, *given)
         return {block: value[:count] for block, value in encoded.items()}
+
+    def encode_placed(self, tokens: jax.Array, weights: jax.Array, positions: jax.Array) -> Encodings:
+        """`encode` of arrays that lie on the mesh already, divided over its data groups, for meshes of many processes.
+
+        Args:
+          tokens: int32 [B, T].
+          weights: float32 [B, T].
+          positions: int32 [B, K], from `weighted_positions`.
+        """
+        encoded: Encodings = self._encode(self._leaves, self._sides, tokens, weights, positions)
+        return encoded
 
     def projections(self, parameter_path: str) -> tuple[jax.Array, jax.Array]:
         """P₀ [p, in] and P₁ [p, out] of one parameter; scanned layers lead with a layer axis.
@@ -318,13 +330,17 @@ class Encoder:
             )
 
 
-def _weighted_positions(weights: np.ndarray) -> np.ndarray:
+def weighted_positions(weights: np.ndarray, most: int | None = None) -> np.ndarray:
     """int32 [B, K]: of each example the positions with a weight, which are all that the head need look at.
 
     K is a power of two, so that few programs are compiled, at most T − 1; positions without a weight fill what is left.
+
+    Args:
+      weights: float32 [B, T].
+      most: no example has more such positions; those of this batch when None.
     """
     counted = weights[:, 1:] != 0
-    most = int(counted.sum(axis=1).max(initial=1))
+    most = int(counted.sum(axis=1).max(initial=1)) if most is None else most
     size = min(max(_FEWEST_POSITIONS, 1 << (most - 1).bit_length()), weights.shape[1])
     # A stable sort of "has no weight" puts weighted positions first, in order.
     order = np.argsort(~counted, axis=1, kind="stable")

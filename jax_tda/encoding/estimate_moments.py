@@ -103,10 +103,7 @@ def run(config: EstimateSecondMomentsConfig, output: str) -> Reader:
     if isinstance(writer, Reader):
         return writer
     found, facts = {"batches": _of_batches, "orbax": _of_optax, "torch": _of_torch}[config.source](config, checkpoint)
-    place = writer.path / "state"
-    if place.exists():  # An earlier run was killed between this save and the manifest.
-        place.rmtree()
-    checkpoints.save(str(place), {"second_moments": trees.unflatten(found)})
+    checkpoints.save_again(str(writer.path / "state"), {"second_moments": trees.unflatten(found)})
     return writer.finish({"checkpoint": checkpoint.reader.manifest.digest, "source": config.source} | facts)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from jax_tda.artifacts import lineage, ranking
 from jax_tda.artifacts.artifact import Reader, begin, open_artifact
+from jax_tda.artifacts.together import by_first
 from jax_tda.core import trees
 from jax_tda.core.config import input_path, machine, settings
 from jax_tda.core.errors import InputError
@@ -39,6 +40,8 @@ class EvaluateConfig:
       checkpoint: the model, for tail-patch; empty leaves tail-patch out.
       moments: second moments made by `estimate_second_moments`; empty for those of the checkpoint's optimizer.
       answers: which queries the model answers exactly; empty takes each ranking's own word for it.
+      over: the queries that the report's main figures are over: `answered_exactly`, or `gained`, those whose target
+        gained probability in the training that `answers` compares.
       tail_patch: how tail-patch steps are taken.
       bootstrap: how intervals are made.
       seed: of the bootstrap.
@@ -51,6 +54,7 @@ class EvaluateConfig:
     checkpoint: str = input_path()
     moments: str = input_path()
     answers: str = input_path()
+    over: str = "answered_exactly"
     tail_patch: TailPatchConfig = dataclasses.field(default_factory=TailPatchConfig)
     bootstrap: BootstrapConfig = dataclasses.field(default_factory=BootstrapConfig)
     seed: int = 0
@@ -67,9 +71,11 @@ def plan(config: EvaluateConfig, output: str) -> str:
     return f"evaluate: rankings in {config.rankings}, {patched} → {output}/report.json"
 
 
+@by_first
 def run(config: EvaluateConfig, output: str) -> Reader:
     """Writes the report, `report.json`, and prints its table."""
     started = time.monotonic()
+    _check_over(config)
     corpus, queries = corpora.open_corpus(config.corpus), corpora.open_corpus(config.queries)
     inputs = {"corpus": corpus.reader, "queries": queries.reader}
     if config.checkpoint:
@@ -90,6 +96,7 @@ def run(config: EvaluateConfig, output: str) -> Reader:
         print(summary.table(writer.read_json("report.json")))
         return writer
     exact = _answered_exactly(inputs, rankings)
+    counted = _gained(inputs["answers"]) if config.over == "gained" else exact
     tables = {name: judge_retrieval(rows, corpus, queries) for name, rows in rankings.items()}
     patched: dict[str, Any] | None = None
     if config.checkpoint:
@@ -97,8 +104,9 @@ def run(config: EvaluateConfig, output: str) -> Reader:
     facts = readers["trackstar"].manifest.facts if "trackstar" in readers else {}
     report = summary.report(
         tables,
-        exact,
+        counted,
         {
+            "over": config.over,
             "exact_match": len(exact) / queries.count,
             "gold_missing": _gold_missing(corpus, queries),
             "lambda": facts.get("query_weight"),
@@ -152,6 +160,28 @@ def _answered_exactly(inputs: Mapping[str, Reader], rankings: Mapping[str, Seque
     if "answers" in inputs:
         return {row["query_id"] for row in inputs["answers"].read_lines("answers.jsonl") if row["answered_exactly"]}
     return {row["query_id"] for rows in rankings.values() for row in rows if row.get("answered_exactly")}
+
+
+def _check_over(config: EvaluateConfig) -> None:
+    if config.over not in ("answered_exactly", "gained") or (config.over == "gained" and not config.answers):
+        raise InputError(
+            "evaluate.over is not possible",
+            got=f"{config.over!r}, answers {config.answers or 'not given'}",
+            expected="'answered_exactly', or 'gained' with answers that compare two checkpoints",
+            remedy="change evaluate.over, or run answer with `answer.before`",
+        )
+
+
+def _gained(answers: Reader) -> set[str]:
+    rows = list(answers.read_lines("answers.jsonl"))
+    if any("gain" not in row for row in rows):
+        raise InputError(
+            f"{answers} does not say which targets gained",
+            got="answers of one checkpoint alone",
+            expected="answers compared with those of the checkpoint before",
+            remedy="run answer with `answer.before`, or set evaluate.over = 'answered_exactly'",
+        )
+    return {row["query_id"] for row in rows if row["gain"] > 0}
 
 
 def judge_retrieval(

@@ -25,6 +25,11 @@ def initial_state(model: LanguageModel, optimizer: optax.GradientTransformation,
     return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
 
 
+def continued_state(optimizer: optax.GradientTransformation, params: Params) -> TrainState:
+    """The state before the first step from given parameters."""
+    return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
+
+
 def mean_loss(model: LanguageModel, params: Params, tokens: jax.Array, loss_weights: jax.Array) -> jax.Array:
     """The weighted mean over a batch's tokens of −log p: Σ_b loss_b / Σ_{b, t ≥ 1} loss_weights[b, t].
 

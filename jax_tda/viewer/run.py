@@ -4,6 +4,7 @@ import dataclasses
 
 from jax_tda.artifacts import ranking
 from jax_tda.artifacts.artifact import Reader, begin, open_artifact
+from jax_tda.artifacts.together import by_first
 from jax_tda.core.config import input_path, settings
 from jax_tda.data import corpus as corpora
 from jax_tda.viewer import page
@@ -36,6 +37,7 @@ def plan(config: ShowConfig, output: str) -> str:
     return f"show: a page of {config.rankings} and {config.report} → {output}"
 
 
+@by_first
 def run(config: ShowConfig, output: str) -> Reader:
     """Writes the page artifact."""
     report = open_artifact(config.report, "report", name="report")

@@ -2,10 +2,10 @@
 # The whole road as a JobSet on a TPU slice of a GKE cluster: one pod per host, restarted together.
 #
 #   launch/gke/trackstar.sh CORPUS QUERIES OUT --name NAME --image IMAGE --accelerator LABEL --topology TOPOLOGY
-#     [--chips_per_host N] [--service_account NAME] [--config FILE.gin] [--checkpoint DIR] [--seed N] [--attempts N]
-#     [--print]
+#     [--chips_per_host N] [--service_account NAME] [--config FILE.gin] [--attempts N] [--print] [ROAD…]
 #
-# CORPUS, QUERIES, OUT and DIR are read and written by every host: gs://…, or seqio:TASK. IMAGE is built from
+# CORPUS, QUERIES and OUT are read and written by every host: gs://…, or seqio:TASK. ROAD… are the other options of
+# launch/local/trackstar.sh. IMAGE is built from
 # launch/gke/Dockerfile. LABEL and TOPOLOGY are those of the node pool: tpu-v5-lite-podslice and 16x16, tpu-v5p-slice
 # and 4x4x8. FILE.gin goes into a ConfigMap. A road that is interrupted (exit code 75), or that loses a host, is
 # restarted up to N times; bad input (2) is not. --print shows the commands, with the JobSet, instead of running them.
@@ -14,7 +14,7 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 
 usage() {
-  sed -n '2,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
+  sed -n '2,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
   [ "$#" -eq 0 ] || printf '\n%s\n' "$1" >&2
   exit 2
 }
@@ -24,7 +24,7 @@ config=$root/configs/road/demo.gin places=() road=()
 while [ "$#" -gt 0 ]; do
   case $1 in
     --name | --image | --accelerator | --topology | --chips_per_host | --service_account | --config | --attempts | \
-      --checkpoint | --seed)
+      --checkpoint | --continue_from | --embedding | --seed)
       [ "$#" -ge 2 ] || usage "$1 needs a value"
       case $1 in
         --name) name=$2 ;; --image) image=$2 ;; --accelerator) accelerator=$2 ;; --topology) topology=$2 ;;

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # The whole road as one SLURM job on nodes with GPUs, one process per GPU.
 #
-#   launch/slurm/trackstar.sh CORPUS QUERIES OUT [--config FILE.gin] [--checkpoint DIR] [--seed N] [--attempts N]
-#     [--print] [-- OPTION…]
+#   launch/slurm/trackstar.sh CORPUS QUERIES OUT [--attempts N] [--print] [ROAD…] [-- OPTION…]
 #
-# Checkout, files and OUT lie on a file system that all nodes share (OUT also at gs:// or s3://). OPTION… goes to
-# `sbatch`: --nodes=2 --ntasks-per-node=8 --gpus-per-node=8 --time=24:00:00 …. Five minutes before the time is up every
-# process is told to stop; a road that is interrupted (exit code 75) is put back in the queue, up to N times; bad input
-# (2) is not. PYTHON names the interpreter, as in launch/local. --print shows the command instead of running it.
+# ROAD… are the other options of launch/local/trackstar.sh. Checkout, files and OUT lie on a file system that all nodes
+# share (OUT also at gs:// or s3://). OPTION… goes to `sbatch`: --nodes=2 --ntasks-per-node=8 --gpus-per-node=8 …. Five
+# minutes before the time is up every process is told to stop; a road that is interrupted (exit code 75) is put back in
+# the queue, up to N times; bad input (2) is not. PYTHON names the interpreter, as in launch/local. --print shows the
+# command instead of running it.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -21,7 +21,7 @@ usage() {
 attempts=10 print=false places=() road=() options=()
 while [ "$#" -gt 0 ]; do
   case $1 in
-    --config | --checkpoint | --seed | --attempts)
+    --config | --checkpoint | --continue_from | --embedding | --seed | --attempts)
       [ "$#" -ge 2 ] || usage "$1 needs a value"
       if [ "$1" = --attempts ]; then attempts=$2; else road+=("$1" "$2"); fi
       shift 2

@@ -2,13 +2,13 @@
 # The whole road on a Cloud TPU VM or pod: make it, install this checkout, run on every worker, delete it.
 #
 #   launch/tpu_vm/trackstar.sh CORPUS QUERIES OUT --name NAME --zone ZONE --accelerator TYPE --version RUNTIME
-#     [--project PROJECT] [--config FILE.gin] [--checkpoint DIR] [--seed N] [--attempts N] [--keep] [--print]
-#     [-- OPTION…]
+#     [--project PROJECT] [--config FILE.gin] [--attempts N] [--keep] [--print] [ROAD…] [-- OPTION…]
 #
-# CORPUS, QUERIES, OUT and DIR are read and written by every worker: gs://…, or seqio:TASK. FILE.gin is copied to the
-# workers, and so is what is committed of this checkout. OPTION… goes to `gcloud compute tpus tpu-vm create` (--spot).
-# A road that is interrupted (exit code 75), or whose pod is taken away, is tried again; bad input (2) is not. --keep
-# leaves the pod there at the end. --print shows the commands instead of running them.
+# CORPUS, QUERIES and OUT are read and written by every worker: gs://…, or seqio:TASK. ROAD… are the other options of
+# launch/local/trackstar.sh. FILE.gin is copied to the workers, and what is committed of this checkout. OPTION… goes to
+# `gcloud compute tpus tpu-vm create` (--spot). A road that is interrupted (exit code 75), or whose pod was taken away,
+# is tried again; bad input (2) is not. --keep leaves the pod there at the end. --print shows the commands instead of
+# running them.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -19,11 +19,12 @@ usage() {
   exit 2
 }
 
-name='' zone='' accelerator='' version='' project='' config=$root/configs/road/demo.gin attempts=10 keep=false print=false
-places=() road=() options=()
+name='' zone='' accelerator='' version='' project='' config=$root/configs/road/demo.gin attempts=10
+keep=false print=false places=() road=() options=()
 while [ "$#" -gt 0 ]; do
   case $1 in
-    --name | --zone | --accelerator | --version | --project | --config | --attempts | --checkpoint | --seed)
+    --name | --zone | --accelerator | --version | --project | --config | --attempts | --checkpoint | --continue_from | \
+      --embedding | --seed)
       [ "$#" -ge 2 ] || usage "$1 needs a value"
       case $1 in
         --name) name=$2 ;; --zone) zone=$2 ;; --accelerator) accelerator=$2 ;; --version) version=$2 ;;
@@ -55,10 +56,12 @@ archive=${TMPDIR:-/tmp}/$name.tar.gz
 # The images' own Python is older than what is needed; uv brings one.
 install='mkdir -p jax_tda && tar -xzf jax_tda.tar.gz -C jax_tda && python3 -m pip install --quiet --user uv'
 install+=' && python3 -m uv venv --quiet --allow-existing --python 3.12 jax_tda/.venv'
-install+=" && python3 -m uv pip install --quiet --python jax_tda/.venv/bin/python -e './jax_tda[seqio,demo,import,tpu_compile]'"
+install+=' && python3 -m uv pip install --quiet --python jax_tda/.venv/bin/python'
+install+=" -e './jax_tda[seqio,demo,import,gcs,tpu_compile]'"
 # A worker whose connection broke may still be at work: it is told to stop, and awaited.
 go="while pkill -TERM -f '[-]m jax_tda[.]jobs'; do sleep 5; done; "
-go+="jax_tda/launch/local/trackstar.sh $(quoted "${places[@]}" --config jax_tda_road.gin ${road[@]+"${road[@]}"} --multiprocess)"
+go+="jax_tda/launch/local/trackstar.sh "
+go+=$(quoted "${places[@]}" --config jax_tda_road.gin ${road[@]+"${road[@]}"} --multiprocess)
 
 make_pod() {
   pod create "$name" "--accelerator-type=$accelerator" "--version=$version" ${options[@]+"${options[@]}"} &&

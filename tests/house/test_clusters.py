@@ -21,7 +21,7 @@ STRANGE = ["plain", "two words", "it's", 'say "hi"', "back\\slash\\", "$HOME `id
 
 
 def ran(script, *arguments, path="/usr/bin:/bin", **more):
-    environment = {"PATH": path, "PYTHON": "python", "LC_ALL": "C.UTF-8", **more}
+    environment = {"PATH": path, "PYTHON": sys.executable, "LC_ALL": "C.UTF-8", **more}
     command = ["bash", str(script), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
@@ -65,9 +65,10 @@ def road_arguments(kind, text):
 def test_every_process_goes_the_local_road_with_the_arguments_as_they_were_given(kind, path):
     """Law: the launcher's arguments, through every quoting, are those that one would type for one process."""
     given = (f"c/{path}", f"q/{path}", f"gs://o/{path}")
-    arguments = road_arguments(kind, printed(kind, *given, "--checkpoint", f"k/{path}", "--seed", "3"))
+    more = ["--continue_from", f"k/{path}", "--embedding", f"e/{path}", "--seed", "3"]
+    arguments = road_arguments(kind, printed(kind, *given, *more))
     config = ["--config", arguments[arguments.index("--config") + 1]] if kind != "slurm" else []
-    assert arguments == [*given, *config, "--checkpoint", f"k/{path}", "--seed", "3", "--multiprocess"]
+    assert arguments == [*given, *config, *more, "--multiprocess"]
     ended = ran(ROAD, *arguments, "--print")
     assert ended.returncode == 0, ended.stderr
     jobs = commands(ended.stdout)
