@@ -15,14 +15,23 @@ from jax_tda.core.errors import InputError
 
 DATA, MODEL = "data", "model"
 
-# What an axis means -> the mesh axis that it is split over; None: every device holds it whole.
+# What an axis means -> the mesh axis that it is split over; None: every device holds it whole. Weights and activations
+# have names of their own for one dimension: a weight's side of the residual stream is divided like the examples are.
 RULES: Mapping[str, str | None] = {
-    "batch": DATA,
+    # Weights.
     "layer": None,
-    "embed": None,
+    "embed": DATA,
     "heads": MODEL,
+    "kv_heads": MODEL,
     "mlp": MODEL,
     "vocabulary": MODEL,
+    "any": DATA,  # Of a model whose axes nobody named: the largest that can be divided.
+    # Activations, and a weight's embed where it is used.
+    "batch": DATA,
+    "position": None,
+    "stream": None,
+    # A projection's p where its other side is the stream's.
+    "projected": MODEL,
 }
 
 

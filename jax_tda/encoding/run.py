@@ -21,7 +21,8 @@ from jax_tda.data import corpus as corpora
 from jax_tda.data.batches import bucket_lengths
 from jax_tda.encoding import estimate_moments, streams
 from jax_tda.encoding.blocks import DEFAULT_EXCLUDE
-from jax_tda.encoding.encoder import Encoder, weighted_positions
+from jax_tda.encoding.encoder import Encoder
+from jax_tda.encoding.options import weighted_positions
 from jax_tda.encoding.second_moments import SecondMoments, of_checkpoint
 from jax_tda.models import checkpoint_artifact
 
@@ -45,6 +46,7 @@ class EncodeConfig:
       tokens_per_batch: padded tokens encoded at once.
       examples_at_once: how many examples of a batch each device has in flight; 0 takes all, None what ran fastest.
       unroll_layers: whether layers are compiled one by one; None what ran fastest.
+      remat: whether layers are computed twice instead of kept; None as the model's config says.
       shard_rows: examples per shard, the unit of writing and of resumption.
       store: the format of the stored numbers.
       mesh: how devices share the work.
@@ -64,6 +66,7 @@ class EncodeConfig:
     tokens_per_batch: int = 1024
     examples_at_once: int | None = None
     unroll_layers: bool | None = None
+    remat: bool | None = machine(None)
     shard_rows: int = 1024
     store: StoreConfig = dataclasses.field(default_factory=StoreConfig)
     mesh: MeshConfig = machine(MeshConfig())
@@ -78,6 +81,7 @@ def plan(config: EncodeConfig, output: str) -> str:
         covered = encoder.plan
         lines += [f"  {m.route:7} {m.path} {m.shape} → {', '.join(sorted(set(m.blocks)))}" for m in covered.matrices]
         lines += [f"  excluded {path} by {pattern!r}" for path, pattern in covered.excluded.items()]
+        lines += [f"  held whole, as it does not divide evenly: {line}" for line in encoder.held_whole()]
         lines += [
             f"  {fate}: {count['parameters']} parameters, {count['elements']:,} elements"
             for fate, count in covered.counts.items()
@@ -133,13 +137,15 @@ def moments_of(config: EncodeConfig) -> dict[str, Reader]:
 def make_encoder(config: EncodeConfig) -> Encoder:
     """The encoder of these settings, on all devices, with the checkpoint's parameters and second moments."""
     checkpoint = checkpoint_artifact.open_checkpoint(config.checkpoint)
+    mesh = meshes.make_mesh(config.mesh)
+    layout = checkpoint.layout(mesh, config.mesh.weights)
     moments: SecondMoments | None = None
     if config.second_moments != "none" and not config.moments:
-        params, moments = of_checkpoint(checkpoint)
+        params, moments = of_checkpoint(checkpoint, layout)
     else:
-        params = checkpoint.params()
+        params = checkpoint.params(layout)
         if config.second_moments != "none":
-            moments = estimate_moments.read(config.moments, checkpoint)
+            moments = estimate_moments.read(config.moments, checkpoint, layout)
     return Encoder(
         checkpoint.model,
         params,
@@ -152,7 +158,9 @@ def make_encoder(config: EncodeConfig) -> Encoder:
         epsilon=config.epsilon,
         examples_at_once=config.examples_at_once,
         unroll_layers=config.unroll_layers,
-        mesh=meshes.make_mesh(config.mesh),
+        remat=config.remat,
+        mesh=mesh,
+        weights=config.mesh.weights,
     )
 
 

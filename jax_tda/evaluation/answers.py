@@ -1,6 +1,7 @@
 """answer: which queries the model answers exactly, and how likely it finds each target."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -8,6 +9,7 @@ import numpy as np
 
 from jax_tda.artifacts.artifact import Reader, begin, open_artifact
 from jax_tda.artifacts.together import by_first
+from jax_tda.core import mesh as meshes
 from jax_tda.core.config import input_path, machine, settings
 from jax_tda.core.mesh import MeshConfig
 from jax_tda.core.progress import Progress
@@ -58,11 +60,11 @@ def run(config: AnswerConfig, output: str) -> Reader:
     if isinstance(writer, Reader):
         return writer
     checkpoint = checkpoint_artifact.open_checkpoint(config.checkpoint)
-    exact, log_p, guesses = _judge(checkpoint, queries, config.tokens_per_batch)
+    exact, log_p, guesses = _judge(checkpoint, queries, config)
     gains: list[dict[str, float]] = [{} for _ in queries.ids]
     if config.before:
         before = checkpoint_artifact.open_checkpoint(config.before)
-        gained = log_p - _judge(before, queries, config.tokens_per_batch)[1]
+        gained = log_p - _judge(before, queries, config)[1]
         gains = [{"gain": float(gain)} for gain in gained]
     vocabulary = queries.vocabulary
     writer.write_lines(
@@ -90,11 +92,13 @@ def run(config: AnswerConfig, output: str) -> Reader:
 
 
 def _judge(
-    checkpoint: checkpoint_artifact.Checkpoint, queries: corpora.Corpus, tokens_per_batch: int
+    checkpoint: checkpoint_artifact.Checkpoint, queries: corpora.Corpus, config: AnswerConfig
 ) -> tuple[np.ndarray, np.ndarray, list[list[int]]]:
-    model, params = checkpoint.model, checkpoint.params()
+    mesh = meshes.make_mesh(config.mesh)
+    model, params = checkpoint.on(mesh, config.mesh.weights)
+    groups = mesh.shape[meshes.DATA]
 
-    @jax.jit
+    @functools.partial(jax.jit, out_shardings=meshes.replicated(mesh))
     def judge(params: Any, tokens: jax.Array, weights: jax.Array) -> Any:
         logits: Any = model.apply({"params": params}, tokens)
         return (
@@ -107,8 +111,10 @@ def _judge(
     exact, log_p = np.zeros(queries.count, bool), np.zeros(queries.count, np.float32)
     guesses: list[list[int]] = [[] for _ in range(queries.count)]
     progress = Progress("answer", queries.count, "queries")
-    for rows, length, size in sweep(np.arange(queries.count), lengths, bucket_lengths(lengths, 2), tokens_per_batch):
-        batch = queries.examples(rows, length, size)
+    for rows, length, size in sweep(
+        np.arange(queries.count), lengths, bucket_lengths(lengths, 2), config.tokens_per_batch
+    ):
+        batch = meshes.shard_batch(mesh, queries.examples(rows, length, -(-size // groups) * groups))
         right, likely, best = jax.device_get(judge(params, batch["tokens"], batch["loss_weights"]))
         exact[rows], log_p[rows] = right[: len(rows)], likely[: len(rows)]
         for place, row in enumerate(rows):

@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from jax_tda.artifacts import lineage, ranking
 from jax_tda.artifacts.artifact import Reader, begin, open_artifact
 from jax_tda.artifacts.together import by_first
-from jax_tda.core import trees
+from jax_tda.core import mesh as meshes
+from jax_tda.core import placement, trees
 from jax_tda.core.config import input_path, machine, settings
 from jax_tda.core.errors import InputError
 from jax_tda.core.mesh import MeshConfig
@@ -239,9 +240,11 @@ def judge_tail_patch(
             for passage in rows:
                 pairs.setdefault(passage, set()).add(query_rows[name])
     checkpoint = checkpoint_artifact.open_checkpoint(config.checkpoint)
-    params, step, rate = _step(checkpoint, config.tail_patch, config.moments)
+    mesh = meshes.make_mesh(config.mesh)
+    params, step, rate = _step(checkpoint, config, mesh)
+    model = checkpoint.model.laid_out(mesh) if checkpoint.layout(mesh, config.mesh.weights) else checkpoint.model
     ordered = {passage: sorted(asked) for passage, asked in pairs.items()}
-    found = tail_patch.changes(checkpoint.model, params, step, ordered, corpus, queries)
+    found = tail_patch.changes(model, params, step, ordered, corpus, queries)
     for method, asked in proponents.items():
         values = tail_patch.per_query(asked, query_rows, found)
         tables[method]["tail_patch"] = {name: values.get(name) for name in queries.ids}
@@ -257,27 +260,33 @@ def judge_tail_patch(
 
 
 def _step(
-    checkpoint: checkpoint_artifact.Checkpoint, config: TailPatchConfig, moments_path: str
+    checkpoint: checkpoint_artifact.Checkpoint, config: EvaluateConfig, mesh: Mesh
 ) -> tuple[Any, tail_patch.Step, float]:
-    rate = config.rate
-    if rate < 0 or config.kind == "full_step":
+    rate, kind = config.tail_patch.rate, config.tail_patch.kind
+    layout = checkpoint.layout(mesh, config.mesh.weights)
+    # One step at a time is too little to share where weights are whole: one device takes it.
+    whole = meshes.replicated(mesh if mesh.is_multi_process else meshes.make_mesh(devices=[mesh.devices.flat[0]]))
+    if rate < 0 or kind == "full_step":
         described = dict(checkpoint.optimizer)
         steps = described.pop("steps")
         optimizer = optimizers.OptimizerConfig(**described)
         rate = 0.1 * optimizer.peak_rate if rate < 0 else rate
-    if config.kind == "full_step":
+    if kind == "full_step":
         transformation = optimizers.make(optimizer, steps)
         like = jax.eval_shape(functools.partial(initial_state, checkpoint.model, transformation, 0))
-        state = checkpoint.state(like._asdict())
+        state = checkpoint.state(checkpoint_artifact.placed(like._asdict(), layout))
+        state = state if layout else placement.place_all(state, whole)
         scheduled = float(optimizers.rate(optimizer, steps, steps))
         return state["params"], tail_patch.full(rate, scheduled, transformation, state["opt_state"]), rate
-    if moments_path:
-        params, moments = checkpoint.params(), estimate_moments.read(moments_path, checkpoint)
+    if config.moments:
+        params, moments = checkpoint.params(layout), estimate_moments.read(config.moments, checkpoint, layout)
     else:
-        params, moments = second_moments.of_checkpoint(checkpoint)
-    leaves = trees.flatten(params)
+        params, moments = second_moments.of_checkpoint(checkpoint, layout)
+    params = params if layout else placement.place_all(params, whole)
     roots = {
-        path: jnp.asarray(1.0 / (np.sqrt(moments.full(path, leaf.shape)) + moments.epsilon), jnp.float32)
-        for path, leaf in leaves.items()
+        path: placement.place(
+            (1.0 / (np.sqrt(moments.full(path, leaf.shape)) + moments.epsilon)).astype(np.float32), leaf.sharding
+        )
+        for path, leaf in trees.flatten(params).items()
     }
-    return jax.tree.map(jnp.asarray, params), tail_patch.preconditioned(rate, trees.unflatten(roots)), rate
+    return params, tail_patch.preconditioned(rate, trees.unflatten(roots)), rate

@@ -6,6 +6,7 @@ gives the very types (Optax's named tuples) of the tree it is read like.
 
 import math
 import re
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -92,15 +93,24 @@ def restore_params(directory: str, like: Params, sharding: Sharding | None = Non
         return checkpointer.restore(path, args=arguments)["params"]
 
 
-def restore_untyped(directory: str) -> dict[str, Any]:
-    """Reads a whole checkpoint as nested dictionaries and lists of NumPy arrays, without a tree to compare with.
+def restore_untyped(directory: str, where: Callable[[Any], Any] | None = None) -> dict[str, Any]:
+    """Reads a whole checkpoint as nested dictionaries and lists, without a tree to compare with.
 
-    Errors as in `restore`.
+    Args:
+      directory: where `save` wrote.
+      where: a tree of shapes → a tree of shardings; None gives NumPy arrays.
+
+    Raises:
+      InputError: as in `restore`.
     """
     path = _complete(directory)
     with ocp.Checkpointer(ocp.PyTreeCheckpointHandler(), multiprocessing_options=_only_this()) as checkpointer:
         stored = checkpointer.metadata(path).item_metadata.tree
-        how = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), stored)
+        if where is None:
+            how = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), stored)
+        else:
+            shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), stored)
+            how = jax.tree.map(lambda place: ocp.ArrayRestoreArgs(sharding=place), where(shapes))
         restored: dict[str, Any] = checkpointer.restore(path, args=ocp.args.PyTreeRestore(restore_args=how))
     return restored
 

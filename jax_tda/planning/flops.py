@@ -78,14 +78,24 @@ def encode(decoder: DecoderConfig, length: int, projected_size: int, reduction: 
     return decoder.layers * layer + 2 * _head(decoder, length - 1)
 
 
-def per_example(decoder: DecoderConfig, length: int, projected_size: int, blocks: int) -> Mapping[str, int]:
-    """All of them, by the name of the program."""
+def per_example(
+    decoder: DecoderConfig, encoded: DecoderConfig, length: int, projected_size: int, blocks: int
+) -> Mapping[str, int]:
+    """All of them, by the name of the program.
+
+    Args:
+      decoder: the model as it is trained.
+      encoded: the model as the encoder runs it.
+      length: T.
+      projected_size: p.
+      blocks: B.
+    """
     size = projected_size**2
     return {
         "forward": forward(decoder, length),
         "training step": training_step(decoder, length),
-        "encode, rank one": encode(decoder, length, projected_size, "rank_one"),
-        "encode, exact": encode(decoder, length, projected_size, "exact"),
+        "encode, rank one": encode(encoded, length, projected_size, "rank_one"),
+        "encode, exact": encode(encoded, length, projected_size, "exact"),
         "curvature": 2 * blocks * size * size,
         "norm under R": 2 * blocks * size * size,
         "score, one query": 2 * blocks * size,

@@ -9,6 +9,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jax_tda.attribution import similarity, top_k
 from jax_tda.core.mesh import DATA, MODEL
+from jax_tda.encoding.abstract import encode_program
+from jax_tda.training.abstract import step_program
 
 Lower = Callable[[], jax.stages.Lowered]
 
@@ -63,9 +65,41 @@ def _shaped(
 
 
 def of(config: Any, mesh: Mesh, rows: int) -> Mapping[str, Lower]:
-    """Every program by name, each lowered when called."""
-    blocks, size = config.blocks, config.encode.projected_size**2
+    """Every program of a `PlanConfig` by name, each lowered when called.
+
+    Args:
+      config: the plan's.
+      mesh: the devices.
+      rows: encodings that a curvature update, or a step of scoring, is given.
+    """
+    blocks, size, encode = config.blocks, config.encode.projected_size**2, config.encode
+    batch = {
+        "batch": config.examples_per_group * mesh.shape[DATA],
+        "context": config.tokenize.context,
+        "weights": config.mesh.weights,
+    }
+
+    def encoding(reduction: str) -> jax.stages.Lowered:
+        program, arguments = encode_program(
+            config.encoded_decoder,
+            mesh,
+            blocks=encode.blocks,
+            projected_size=encode.projected_size,
+            reduction=reduction,
+            examples_at_once=encode.examples_at_once,
+            unroll_layers=encode.unroll_layers,
+            **batch,
+        )
+        return program.lower(*arguments)
+
+    def training() -> jax.stages.Lowered:
+        program, arguments = step_program(config.decoder, config.optimizer, mesh, **batch)
+        return program.lower(*arguments)
+
     return {
+        "training step": training,
+        "encode, rank one": lambda: encoding("rank_one"),
+        "encode, exact": lambda: encoding("exact"),
         "curvature": lambda: curvature(mesh, rows, blocks, size),
         "score": lambda: score(mesh, rows, blocks, size, config.queries, config.score.top_k),
     }

@@ -58,6 +58,12 @@ class PlanConfig:
     mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)
 
     @property
+    def encoded_decoder(self) -> DecoderConfig:
+        """The model as the encoder runs it, which may compute layers twice where training does not."""
+        remat = self.decoder.remat if self.encode.remat is None else self.encode.remat
+        return dataclasses.replace(self.decoder, remat=remat)
+
+    @property
     def blocks(self) -> int:
         """B, as the encoder would lay them out."""
         return flops.blocks(self.decoder, self.encode.blocks)
@@ -76,7 +82,9 @@ def run(config: PlanConfig, output: str) -> Reader:
     if config.programs:
         for one in slices:
             compiler.devices(one)  # So that what is missing is said before anything is written.
-    writer = begin(output, KIND, settings(config), {})
+    # How the encoder uses a machine is no setting of an encoding, but it is one of a plan.
+    steering = {name: getattr(config.encode, name) for name in ("remat", "examples_at_once", "unroll_layers")}
+    writer = begin(output, KIND, settings(config) | {"encoder": steering}, {})
     if isinstance(writer, Reader):
         return writer
     made = counted(config)
@@ -124,7 +132,7 @@ def counted(config: PlanConfig) -> dict[str, Any]:
         "projected_size": p,
         "corpus": {"documents": config.documents, "tokens": config.tokens, "queries": config.queries},
         "assumed": {"utilisation": config.utilisation, "host_bandwidth": config.host_bandwidth},
-        "flops_per_example": dict(flops.per_example(config.decoder, length, p, blocks)),
+        "flops_per_example": dict(flops.per_example(config.decoder, config.encoded_decoder, length, p, blocks)),
         "bytes_per_example": {
             name: costs.bytes_per_example(store, blocks, p) for name, store in formats.items() if 2 * store.rank < p
         },

@@ -9,6 +9,7 @@ import numpy as np
 from jax_tda.artifacts.artifact import Reader, begin
 from jax_tda.artifacts.together import by_first
 from jax_tda.core import files
+from jax_tda.core import mesh as meshes
 from jax_tda.core.config import input_path, machine, settings
 from jax_tda.core.mesh import MeshConfig
 from jax_tda.data import foreign_vocabulary, sources, train_vocabulary
@@ -79,7 +80,7 @@ def _run(config: ImportCheckpointConfig, output: str) -> Reader:
     writer = begin(output, checkpoint_artifact.KIND, settings(config) | {"files": digests}, {})
     if isinstance(writer, Reader):
         return writer
-    params = assemble.parameters(source)
+    params = assemble.parameters(source, list(meshes.make_mesh(config.mesh).devices.flat))
     checkpoints.save_again(str(writer.path / "state"), {"params": params}, sparing=True)
     writer.write_json("decoder.json", settings(decoder))
     train_vocabulary.write(writer, vocabulary)

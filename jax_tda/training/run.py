@@ -1,6 +1,7 @@
 """pretrain: from a tokenized corpus to a checkpoint with its optimizer state."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -76,14 +77,16 @@ def run(config: PretrainConfig, output: str) -> Reader:
     if isinstance(writer, Reader):
         return writer
     training = TrainingConfig(config.steps, config.seed, config.log_every, 0, config.save_every)
-    scratch = writer.scratch()
+    scratch, mesh = writer.scratch(), meshes.make_mesh(config.mesh)
     losses: list[float] = []
     state = train(
         Decoder(decoder),
         config.optimizer,
         training,
-        _batches(corpus, config),
-        initial=initial.params if initial else None,
+        _batches(corpus, config, mesh.shape[meshes.DATA]),
+        mesh=mesh,
+        weights=config.mesh.weights,
+        initial=functools.partial(initial.params, initial.layout(mesh, config.mesh.weights)) if initial else None,
         progress_directory=str(scratch),
         scalars_directory=str(writer.path / "scalars"),
         log=lambda _, seen: losses.append(float(seen["loss"])),
@@ -103,16 +106,15 @@ def run(config: PretrainConfig, output: str) -> Reader:
     )
 
 
-def _batches(corpus: Corpus, config: PretrainConfig) -> Any:
-    """step → batch. Batch sizes are multiples of the number of devices, so that each has its share."""
+def _batches(corpus: Corpus, config: PretrainConfig, groups: int) -> Any:
+    """step → batch. Batch sizes are multiples of the number of data groups, so that each has its share."""
     lengths = corpus.spans[:, 0]
     epochs = Epochs(lengths, bucket_lengths(lengths, config.buckets), config.tokens_per_batch, config.seed)
-    devices = meshes.make_mesh().devices.size
     tokens = corpus.examples(np.arange(corpus.count), corpus.longest, corpus.count)
 
     def batch(step: int) -> dict[str, np.ndarray]:
         rows, length, size = epochs.batch(step)
-        size = -(-size // devices) * devices
+        size = -(-size // groups) * groups
         padded = np.full(size, rows[0])
         padded[: len(rows)] = rows
         weights = tokens["loss_weights"][padded, :length] * (np.arange(size) < len(rows))[:, None]

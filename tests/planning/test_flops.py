@@ -109,7 +109,7 @@ def moments_of(config):
 def program_of(encoder):
     """The encoder's program for one example, and what it is given."""
     weights = jax.ShapeDtypeStruct((1, LENGTH), jnp.float32)
-    return encoder._encode_batch, encoder._leaves, encoder._sides, tokens(LENGTH), weights, tokens(LENGTH)
+    return encoder.program.encode_batch, encoder.leaves, encoder.sides, tokens(LENGTH), weights, tokens(LENGTH)
 
 
 @pytest.mark.parametrize("reduction", ["rank_one", "exact"])
@@ -141,7 +141,7 @@ def test_the_heads_share_of_an_encoding_is_twice_its_forward_pass():
 def test_curvature_norms_and_scores_cost_what_xla_counts():
     """Law: 2 B K² for a row's outer products and for its norm under R, 2 B K for a query's score of it."""
     rows, queries, blocks, size = 64, 24, 2, 256
-    counted = flops.per_example(SMALL, LENGTH, 16, blocks)
+    counted = flops.per_example(SMALL, SMALL, LENGTH, 16, blocks)
     row, root = jax.ShapeDtypeStruct((rows, blocks, size), jnp.float32), jnp.zeros((blocks, size, size))
 
     def outer(given):
