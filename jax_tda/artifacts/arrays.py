@@ -1,8 +1,10 @@
 """Arrays on disk: zarr3 by TensorStore, whole shards, crc32c over data and index. Only this room knows TensorStore."""
 
 import dataclasses
+import math
+import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -37,6 +39,12 @@ class Array:
     def shape(self) -> tuple[int, ...]:
         """The array's shape."""
         return tuple(self.store.shape)
+
+    @property
+    def shards(self) -> int:
+        """How many shards, each a file, the array has when all of it is written."""
+        sizes = zip(self.shape, self.store.chunk_layout.write_chunk.shape, strict=True)
+        return math.prod(-(-size // shard) for size, shard in sizes)
 
     @property
     def dtype(self) -> np.dtype:
@@ -123,6 +131,8 @@ def create(
     compression = [{"name": "zstd", "configuration": {"level": level}}] if compressed else []
     inner = [*codecs, *compression, {"name": "crc32c"}]
     spec = _spec(path) | {
+        # Every shard that was written is a file, so that a lost one is missed.
+        "store_data_equal_to_fill_value": True,
         "metadata": {
             "shape": list(shape),
             "data_type": dtype,
@@ -138,7 +148,7 @@ def create(
                     },
                 }
             ],
-        }
+        },
     }
     with explained(path):
         store = ts.open(spec, create=True, open=True).result()
@@ -156,14 +166,38 @@ def open_array(path: str) -> Array:
     return Array(path, store, int(shard[0]))
 
 
-def clear_interrupted_writes(directory: str, pattern: str) -> None:
-    """Deletes the files that a killed process was writing; their names end in TensorStore's suffix for such.
+def demand_shards(directory: str, name: str, count: int, files: Iterable[str]) -> None:
+    """Refuses an array that lacks a shard, perhaps one that an earlier run recorded as finished.
+
+    Args:
+      directory: where the artifact lies.
+      name: the array's path there.
+      count: how many shards there must be.
+      files: the path of every file of the artifact.
+
+    Raises:
+      InputError: there are fewer.
+    """
+    found = sum(file.startswith(f"{name}/c/") for file in files)
+    if found < count:
+        raise InputError(
+            f"shards of {directory}/{name} are missing",
+            got=f"{found} shards",
+            expected=f"{count} shards",
+            remedy="delete the output and run the job again; somebody deleted what was finished",
+        )
+
+
+def clear_interrupted_writes(directory: str) -> None:
+    """Deletes the files below a directory that a killed process was writing, by TensorStore's suffix for such.
 
     On a local disk TensorStore writes beside a file and renames; over a leftover it would write without shortening it.
     """
     if "://" not in directory:
-        for path in list(pathlib.Path(directory).glob(f"{pattern}{WRITING}")):
-            path.unlink(missing_ok=True)
+        for folder, _, names in os.walk(directory):
+            for name in names:
+                if name.endswith(WRITING):
+                    pathlib.Path(folder, name).unlink(missing_ok=True)
 
 
 def write_atomically(path: str, data: bytes) -> None:

@@ -16,6 +16,7 @@ from etils import epath
 from jax_tda.artifacts import arrays, key_value
 from jax_tda.artifacts.faults import explained
 from jax_tda.artifacts.lease import Lease, take
+from jax_tda.artifacts.lines import Lines
 from jax_tda.artifacts.manifest import Manifest, canonical
 from jax_tda.artifacts.place import Place
 from jax_tda.core import files, processes
@@ -47,7 +48,7 @@ class Writer:
         self._paths = {n: str(r) for n, r in sorted(inputs.items())}
         self._started = time.monotonic()
         self._hashes: dict[str, str] = {}
-        self._arrays: list[str] = []
+        self._arrays: dict[str, int] = {}
         # Of several processes the first holds it for all.
         self.lease: Lease | None = None
 
@@ -105,7 +106,6 @@ class Writer:
 
     def array(self, name: str, shape: tuple[int, ...], dtype: str, shard_rows: int, **options: Any) -> arrays.Array:
         """Makes, or on resumption opens, an array below the artifact; its shards check themselves."""
-        self._arrays.append(name)
 
         def create() -> arrays.Array:
             return arrays.create(str(self.path / name), shape, dtype, shard_rows, permit=self._permit, **options)
@@ -113,7 +113,9 @@ class Writer:
         if processes.count() > 1:
             # One process makes it; then all open the same.
             processes.agree(lambda: create().path)
-        return create()
+        made = create()
+        self._arrays[name] = made.shards
+        return made
 
     def finished_units(self) -> dict[str, Any]:
         """The facts recorded for each unit that an earlier run finished."""
@@ -145,7 +147,10 @@ class Writer:
         return Reader(self._place, Manifest.from_bytes(text.encode(), str(self._place.manifest)))
 
     def _commit(self, facts: dict[str, Any], seconds: float | None) -> str:
-        sizes = self._place.sizes(self._hashes if self._place.name else ())
+        self._permit()
+        sizes = self._place.sizes_of(self._hashes) if self._place.name else self._place.sizes()
+        for name, count in self._arrays.items():
+            arrays.demand_shards(str(self.path), name, count, sizes)
         described = {name: self._describe(name, size) for name, size in sorted(sizes.items())}
         run = {
             "seconds": round(time.monotonic() - self._started if seconds is None else seconds, 3),
@@ -197,20 +202,23 @@ class Reader:
 
     def check_sizes(self) -> None:
         """Names the first file that is missing or has another size than the manifest says."""
-        sizes = self._place.sizes(self.manifest.files)
+        sizes = self._place.sizes_of(self.manifest.files)
         for name, described in self.manifest.files.items():
             if (size := sizes.get(name)) != described["bytes"]:
                 raise self._damaged(name, "no file" if size is None else f"{size} bytes", f"{described['bytes']} bytes")
 
     def check_file(self, name: str) -> epath.Path:
         """The path of one file, after its bytes were found to match the manifest."""
-        if name not in self.manifest.files:
-            raise self._damaged(name, "a manifest that does not list it", "the file among the artifact's files")
-        expected, path = self.manifest.files[name]["sha256"], self.path / name
+        expected, path = self._listed(name)["sha256"], self.path / name
         got = _sha256(path) if files.exists(path) else "of no file"
         if got != expected:
             raise self._damaged(name, f"SHA-256 {got}", f"SHA-256 {expected}")
         return path
+
+    def _listed(self, name: str) -> dict[str, Any]:
+        if name not in self.manifest.files:
+            raise self._damaged(name, "a manifest that does not list it", "the file among the artifact's files")
+        return self.manifest.files[name]
 
     def check_files(self, prefix: str = "") -> None:
         """Checks every file below a prefix that does not check itself."""
@@ -230,6 +238,16 @@ class Reader:
         """The rows of a JSON-lines file, checked before the first is given out."""
         for line in files.lines(self.check_file(name)):
             yield json.loads(line)
+
+    def lines(self, name: str) -> Lines:
+        """The rows of a JSON-lines file by number, checked once, read when they are asked for."""
+        described = self._listed(name)
+        if not files.exists(self.path / name):
+            raise self._damaged(name, "SHA-256 of no file", f"SHA-256 {described['sha256']}")
+        found = Lines(self.path / name, lambda got: self._damaged(name, got, "the file that was opened"))
+        if found.digest != described["sha256"]:
+            raise self._damaged(name, f"SHA-256 {found.digest}", f"SHA-256 {described['sha256']}")
+        return found
 
     def array(self, name: str) -> arrays.Array:
         """An array below the artifact, its metadata checked; its shards are checked as they are read."""

@@ -1,8 +1,8 @@
 """Who may write an unfinished artifact: one job at a time, by a file that it takes and renews by compare-and-swap.
 
 `lease.json` names its owner (a random token, host, process) and when it expires. Whoever finds it may take it over when
-the owner was a process of this machine that runs no more, or when it has expired; otherwise it is refused. Clocks of
-different machines must agree within some seconds.
+the owner was a process of this machine that runs no more, or once it has expired, for which it waits; it is refused as
+soon as the owner is seen to live. Clocks of different machines must agree within some seconds.
 """
 
 import contextlib
@@ -73,15 +73,21 @@ class Lease:
       output: how messages name the output.
       lifetime: seconds after which it expires unless renewed.
       clock: seconds since 1970, which every machine shares.
+      sleep: waits so many seconds.
 
     Raises:
       InputError: another job holds it.
     """
 
     def __init__(
-        self, store: ts.KvStore, output: str, lifetime: float = LIFETIME, clock: Callable[[], float] = time.time
+        self,
+        store: ts.KvStore,
+        output: str,
+        lifetime: float = LIFETIME,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
     ):
-        self._store, self._output, self._lifetime, self._clock = store, output, lifetime, clock
+        self._store, self._output, self._lifetime, self._clock, self._sleep = store, output, lifetime, clock, sleep
         self._owner: dict[str, Any] = {
             "token": secrets.token_hex(16),
             "host": socket.gethostname(),
@@ -118,22 +124,36 @@ class Lease:
         )
 
     def _refuse_living(self, owner: dict[str, Any]) -> None:
-        now = self._clock()
         if _ours(owner):
             return
         if owner["machine"] == _machine():
             if not _runs(owner):
                 return
-        elif now > owner["expires"] + _GRACE:
+        elif self._runs_out(owner):
             return
+        now = self._clock()
         raise InputError(
             f"another job is writing {self._output}",
             got=f"a lease of process {owner['process']} on {owner['host']}, taken {now - owner['taken']:.0f} s ago and "
             f"good for another {max(0.0, owner['expires'] - now):.0f} s",
             expected="an output that no running job writes",
-            remedy="wait for that job or end it; the lease of a job that died on another machine ends by itself within "
-            f"{self._lifetime + _GRACE:.0f} s",
+            remedy="wait for that job, or end it; then give the same command again: it goes on where that job stopped",
         )
+
+    def _runs_out(self, owner: dict[str, Any]) -> bool:
+        """Whether another machine's lease ends without being renewed, for which a job that is started again waits."""
+        ends = owner["expires"] + _GRACE
+        if ends - self._clock() > self._lifetime + _GRACE:
+            return False
+        while (left := ends - self._clock()) > 0:
+            self._sleep(min(1.0, left))
+            found = self._store.read(NAME).result()
+            seen = _read(found.value) if found.state == "value" else None
+            if seen is None:
+                return True
+            if (seen["token"], seen["expires"]) != (owner["token"], owner["expires"]):
+                return False
+        return True
 
     def renew(self) -> None:
         """Moves the expiry on, unless somebody else took the lease."""

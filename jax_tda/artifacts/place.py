@@ -1,5 +1,7 @@
 """Where an artifact's files lie: a directory of its own, or files `name.*` in a shared one."""
 
+import contextlib
+import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -40,26 +42,31 @@ class Place:
 
     def clear_interrupted_writes(self) -> None:
         """Removes what a killed process left half written."""
-        if self.name:
-            arrays.clear_interrupted_writes(str(self.directory), f"{self.name}.*")
-            arrays.clear_interrupted_writes(str(self.unfinished), "**/*")
-        else:
-            arrays.clear_interrupted_writes(str(self.directory), "**/*")
+        if not self.name:
+            arrays.clear_interrupted_writes(str(self.directory))
+            return
+        arrays.clear_interrupted_writes(str(self.unfinished))
+        for name in files.names(self.directory):
+            if name.startswith(f"{self.name}.") and name.endswith(arrays.WRITING):
+                files.delete(self.directory / name)
 
-    def sizes(self, expected: Iterable[str] = ()) -> dict[str, int]:
-        """The bytes of every file of the artifact but its manifest, by name.
+    def sizes(self) -> dict[str, int]:
+        """The bytes of every file of a directory of its own, by name; without the manifest and what is unfinished."""
+        found = files.sizes(self.directory) if files.is_folder(self.directory) else {}
+        left_out = f"{self.unfinished.name}/"
+        return {n: size for n, size in found.items() if n != self.manifest.name and not n.startswith(left_out)}
 
-        Args:
-          expected: names, whose first folders are listed side by side, and alone; none lists the whole directory.
-        """
-        if self.name:
-            return {n: files.size_of(self.directory / n) for n in expected if files.is_file(self.directory / n)}
-        if not files.is_remote(self.directory) or not expected:
-            found = files.sizes(self.directory) if files.is_folder(self.directory) else {}
-            left_out = f"{self.unfinished.name}/"
-            return {n: size for n, size in found.items() if n != self.manifest.name and not n.startswith(left_out)}
+    def sizes_of(self, names: Iterable[str]) -> dict[str, int]:
+        """The bytes of those of the named files that are there."""
+        if not files.is_remote(self.directory):
+            # A disk is asked name by name: each shard lies in folders of its own, which a listing would walk through.
+            place, found = str(self.directory), dict[str, int]()
+            for name in names:
+                with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                    found[name] = os.stat(f"{place}/{name}").st_size
+            return found
         # A store answers a thousand names at a time, in their order; arrays are large, and lie in folders of their own.
-        folders = sorted({name.partition("/")[0] for name in expected})
+        folders = sorted({name.partition("/")[0] for name in names})
         with ThreadPoolExecutor(min(len(folders), 16) or 1) as pool:
             parts = zip(folders, pool.map(self._below, folders), strict=True)
             return {f"{folder}{name}": size for folder, part in parts for name, size in part.items()}

@@ -12,11 +12,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from etils import epath
 
 from jax_tda.artifacts import arrays
 from jax_tda.artifacts.artifact import Writer
-from jax_tda.core import processes
+from jax_tda.core import files, processes
 
 State = Mapping[str, np.ndarray]
 # From an array's name to the array, read only then.
@@ -115,7 +114,7 @@ class Shares:
             arrays.write_atomically(self._path(share, self._done, name), data.getvalue())
         self._writer.finish_unit(share, {"steps": self._done})
         if self._kept_steps:
-            (self._writer.scratch() / f"{share}_{self._kept_steps}").rmtree()
+            files.delete(self._writer.scratch() / f"{share}_{self._kept_steps}")
         self._kept_steps = self._done
         self._due = time.monotonic() + (time.monotonic() - started) / _PART_FOR_KEEPING
 
@@ -124,8 +123,7 @@ class Shares:
 
     def _reading(self, share: str, steps: int) -> Kept:
         def read(name: str) -> np.ndarray:
-            with epath.Path(self._path(share, steps, name)).open("rb") as file:
-                array: np.ndarray = np.load(file)
+            array: np.ndarray = np.load(io.BytesIO(files.read(self._path(share, steps, name))))
             return array
 
         return read

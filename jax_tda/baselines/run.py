@@ -80,10 +80,9 @@ def _rank(config: RankBaselineConfig, corpus: corpora.Corpus, queries: corpora.C
     if config.method == "random":
         return controls.random(config.seed, queries.ids, corpus.count, config.top_k)
     if config.method == "gold":
-        rows: dict[str, list[int]] = {}
-        for row, record in enumerate(corpus.records):
-            rows.setdefault(record["document"], []).append(row)
-        golden = ([r for name in record["gold"] for r in rows.get(name, [])] for record in queries.records)
+        golden = (
+            [row for name in record["gold"] for row in corpus.documents.rows_of(name)] for record in queries.records
+        )
         return (controls.gold(found, config.top_k) for found in golden)
     field = "prompt" if config.method == "bm25_prompt" else "text"
     asked = [record[field] for record in queries.records]

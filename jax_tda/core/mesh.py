@@ -63,7 +63,7 @@ class MeshConfig:
       data: the number of groups that examples are divided over; 0 takes all devices that `model` leaves.
       model: the number of devices that share heads, MLP and vocabulary of one group.
       weights: `sharded` holds every weight once among all devices and gathers a layer's where it is used, `replicated`
-        holds it whole on each. Empty replicates on the CPUs of one process where `model` is 1, and shards elsewhere.
+        holds it whole on each. Empty replicates on CPUs where `model` is 1, and shards elsewhere.
     """
 
     data: int = 0
@@ -117,8 +117,7 @@ def splits_weights(mesh: Mesh | None, weights: str = "") -> bool:
     """Whether weights are divided over this mesh, `weights` being that of a `MeshConfig`."""
     if mesh is None or mesh.size == 1 or weights == "replicated":
         return False
-    alone = mesh.devices.flat[0].platform == "cpu" and not mesh.is_multi_process
-    return weights == "sharded" or mesh.shape[MODEL] > 1 or not alone
+    return weights == "sharded" or mesh.shape[MODEL] > 1 or mesh.devices.flat[0].platform != "cpu"
 
 
 def sharding(mesh: Mesh, *meanings: str | None) -> NamedSharding:

@@ -15,6 +15,7 @@ import numpy as np
 from jax_tda.artifacts import encodings as schema
 from jax_tda.artifacts.artifact import Reader, Writer, begin
 from jax_tda.artifacts.formats import StoreConfig
+from jax_tda.artifacts.together import by_first
 from jax_tda.core import mesh as meshes
 from jax_tda.core.config import input_path, settings
 from jax_tda.core.errors import InputError
@@ -60,6 +61,7 @@ def plan(config: EmbedConfig, output: str) -> str:
     return "\n".join(lines)
 
 
+@by_first
 def run(config: EmbedConfig, output: str) -> Reader:
     """Writes the encodings artifact; a killed run redoes at most the shard in flight."""
     meshes.one_cpu_device_per_core()
@@ -166,8 +168,8 @@ def _batches(
     embed: Embed, ids: list[list[int]], longest: int, tokens_per_batch: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     lengths = np.array([len(one) for one in ids])
-    # Four padded lengths, whatever the texts, so that every shard runs the same programs; no number depends on them.
-    buckets = tuple(sorted({min(longest, max(8, longest >> halvings)) for halvings in range(4)}))
+    # Five padded lengths, whatever the texts, so that every shard runs the same programs; no number depends on them.
+    buckets = tuple(sorted({min(longest, max(8, longest >> halvings)) for halvings in range(5)}))
     for members, length, size in sweep(np.arange(len(ids)), lengths, buckets, tokens_per_batch):
         tokens = np.zeros((size, length), np.int32)
         there = np.zeros((size, length), bool)

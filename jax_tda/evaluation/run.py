@@ -129,7 +129,8 @@ def run(config: EvaluateConfig, output: str) -> Reader:
 def _check_rows(name: str, rows: Sequence[Mapping[str, Any]], corpus: corpora.Corpus, queries: corpora.Corpus) -> None:
     """Every query has its line, and every id is a piece or document of the corpus."""
     asked, given = set(queries.ids), {row["query_id"] for row in rows}
-    unknown = {e["id"] for row in rows for e in row["proponents"]} - set(corpus.ids) - set(_first_pieces(corpus))
+    named = {e["id"] for row in rows for e in row["proponents"]}
+    unknown = {name for name in named if name not in corpus.ids and name not in corpus.documents}
     for what, found in {
         "queries without a line": asked - given,
         "unknown queries": given - asked,
@@ -146,15 +147,8 @@ def _check_rows(name: str, rows: Sequence[Mapping[str, Any]], corpus: corpora.Co
 
 def _gold_missing(corpus: corpora.Corpus, queries: corpora.Corpus) -> dict[str, int]:
     """How many gold ids name no document of the corpus, and how many queries hold such an id."""
-    documents = set(_first_pieces(corpus))
-    missing = [len(set(record["gold"]) - documents) for record in queries.records]
+    missing = [sum(name not in corpus.documents for name in set(record["gold"])) for record in queries.records]
     return {"ids": sum(missing), "queries": sum(count > 0 for count in missing)}
-
-
-@functools.cache
-def _first_pieces(corpus: corpora.Corpus) -> dict[str, int]:
-    """The row of each document's first piece, by which a ranking of whole documents is patched."""
-    return {record["document"]: row for row, record in reversed(list(enumerate(corpus.records)))}
 
 
 def _answered_exactly(inputs: Mapping[str, Reader], rankings: Mapping[str, Sequence[Mapping[str, Any]]]) -> set[str]:
@@ -189,7 +183,8 @@ def judge_retrieval(
     rows: Sequence[Mapping[str, Any]], corpus: corpora.Corpus, queries: corpora.Corpus
 ) -> dict[str, dict[str, float | None]]:
     """{metric: {query id: value}} of one ranking, None where a metric does not apply."""
-    document = {record["id"]: record["document"] for record in corpus.records}
+    named = {entry["id"] for row in rows for entry in row["proponents"]}
+    document = {name: corpus.documents[row] for name in named if (row := corpus.row_of(name)) is not None}
     tables: dict[str, dict[str, float | None]] = {
         f"{metric}{suffix}": {} for suffix in ("", "_weak") for metric in ("mrr", "recall_at_10", "precision_at_10")
     }
@@ -220,11 +215,13 @@ def judge_tail_patch(
     """Adds the metric `tail_patch` to the tables and returns its settings for the report."""
     chosen = set(tail_patch.sample(queries.ids, config.tail_patch.queries, config.tail_patch.seed))
     query_rows = {name: row for row, name in enumerate(queries.ids) if name in chosen}
-    first = _first_pieces(corpus)
 
     def row_of(passage: str) -> int:
         row = corpus.row_of(passage)
-        return first[passage] if row is None else row
+        # A ranking of whole documents is patched by each document's first piece.
+        row = corpus.documents.row_of(passage) if row is None else row
+        assert row is not None
+        return row
 
     proponents = {
         method: {

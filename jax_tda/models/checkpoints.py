@@ -4,7 +4,6 @@ A training checkpoint holds {"params", "opt_state", "step"}; foreign readers see
 gives the very types (Optax's named tuples) of the tree it is read like.
 """
 
-import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -46,7 +45,8 @@ def save(directory: str, state: Any, sparing: bool = False) -> None:
     options = orbax_stores.options(path) | {"multiprocessing_options": _writers()}
     if sparing:
         largest = max(leaf.nbytes for leaf in jax.tree.leaves(state))
-        gigabytes = math.ceil(largest / 10**9)
+        # More than the largest, and in whole gigabytes: at the size of one array alone orbax waits for ever.
+        gigabytes = largest // 10**9 + 1
         handler = ocp.PyTreeCheckpointHandler(save_concurrent_gb=gigabytes, save_device_host_concurrent_gb=gigabytes)
         with ocp.Checkpointer(handler, **options) as checkpointer:
             checkpointer.save(_absolute(path), args=ocp.args.PyTreeSave(state))

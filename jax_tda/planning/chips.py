@@ -15,19 +15,19 @@ class Chip:
     Args:
       memory: bytes of HBM.
       peak: FLOP/s in bfloat16.
-      per_host: chips of one host, as pods are made of them.
+      host: how the chips of one host lie, as pods are made of them.
     """
 
     memory: int
     peak: float
-    per_host: int = 4
+    host: str
 
 
 CHIPS: Mapping[str, Chip] = {
-    "v4": Chip(32 * GIB, 275e12),
-    "v5e": Chip(16 * GIB, 197e12),
-    "v5p": Chip(95 * GIB, 459e12),
-    "v6e": Chip(32 * GIB, 918e12),
+    "v4": Chip(32 * GIB, 275e12, "2x2x1"),
+    "v5e": Chip(16 * GIB, 197e12, "2x2"),
+    "v5p": Chip(95 * GIB, 459e12, "2x2x1"),
+    "v6e": Chip(32 * GIB, 918e12, "2x2"),
 }
 # A product of float32 numbers at full precision is six of bfloat16 parts.
 FULL_PRECISION_PASSES = 6
@@ -50,7 +50,12 @@ class Topology:
     @property
     def hosts(self) -> int:
         """Machines that the chips stand in."""
-        return -(-self.chips // self.chip.per_host)
+        return -(-self.chips // self.host.chips)
+
+    @property
+    def host(self) -> "Topology":
+        """One of these machines as a slice of its own."""
+        return topology(f"{self.name.partition(':')[0]}:{self.chip.host}")
 
 
 def topology(name: str) -> Topology:

@@ -1,13 +1,13 @@
 """The programs of the road, lowered for a mesh whose devices need not be there, from shapes alone."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jax_tda.attribution import similarity, top_k
+from jax_tda.attribution import scan, similarity, top_k
 from jax_tda.core.mesh import DATA, MODEL
 from jax_tda.encoding.abstract import encode_program
 from jax_tda.training.abstract import step_program
@@ -34,27 +34,29 @@ def curvature(mesh: Mesh, rows: int, blocks: int, size: int) -> jax.stages.Lower
     return jax.jit(update, donate_argnums=0, out_shardings=NamedSharding(mesh, spread)).lower(total, given)
 
 
-def score(mesh: Mesh, rows: int, blocks: int, size: int, queries: int, k: int) -> jax.stages.Lowered:
-    """Scores of rows [N, B, K] for all queries, and the k best and worst so far with them; queries on every device.
+def score(devices: Sequence[Any], rows: int, blocks: int, size: int, queries: int, k: int) -> jax.stages.Lowered:
+    """Scores of rows [N, B, K] for all queries, and the k best and worst so far with them, as one process makes them.
 
     Args:
-      mesh: the devices.
-      rows: N, divided over all devices.
+      devices: of one process; each has its part of the rows, and all queries.
+      rows: N.
       blocks: B.
       size: K.
       queries: Q.
       k: how many of each end are kept.
     """
+    spread = scan.divided(devices)
+    mesh: Any = spread.mesh
+    rows = -(-rows // len(devices)) * len(devices)
 
     def update(
         high: Any, low: Any, side_QD: jax.Array, rows_NBK: jax.Array, norms_N: jax.Array, start: jax.Array
     ) -> Any:
         return top_k.merge(high, low, [similarity.scores(side_QD, rows_NBK, norms_N)], start, k)
 
-    spread = PartitionSpec((DATA, MODEL))
     end = _shaped(mesh, (queries, k), jnp.int32), _shaped(mesh, (queries, k), jnp.float32)
     side = _shaped(mesh, (queries, blocks * size), jnp.float32)
-    given = _shaped(mesh, (rows, blocks, size), jnp.float32, spread), _shaped(mesh, (rows,), jnp.float32, spread)
+    given = [_shaped(mesh, shape, jnp.float32, spread.spec) for shape in ((rows, blocks, size), (rows,))]
     return jax.jit(update, donate_argnums=(0, 1)).lower(end, end, side, *given, _shaped(mesh, (), jnp.int32))
 
 
@@ -64,13 +66,14 @@ def _shaped(
     return jax.ShapeDtypeStruct(shape, dtype, sharding=NamedSharding(mesh, spec))
 
 
-def of(config: Any, mesh: Mesh, rows: int) -> Mapping[str, Lower]:
+def of(config: Any, mesh: Mesh, host: Sequence[Any], rows: int) -> Mapping[str, Lower]:
     """Every program of a `PlanConfig` by name, each lowered when called.
 
     Args:
       config: the plan's.
       mesh: the devices.
-      rows: encodings that a curvature update, or a step of scoring, is given.
+      host: the devices of one host alone.
+      rows: encodings that a curvature update is given.
     """
     blocks, size, encode = config.blocks, config.encode.projected_size**2, config.encode
     batch = {
@@ -101,5 +104,5 @@ def of(config: Any, mesh: Mesh, rows: int) -> Mapping[str, Lower]:
         "encode, rank one": lambda: encoding("rank_one"),
         "encode, exact": lambda: encoding("exact"),
         "curvature": lambda: curvature(mesh, rows, blocks, size),
-        "score": lambda: score(mesh, rows, blocks, size, config.queries, config.score.top_k),
+        "score": lambda: score(host, encode.shard_rows, blocks, size, config.queries, config.score.top_k),
     }

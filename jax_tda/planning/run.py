@@ -163,11 +163,12 @@ def _compiled(writer: Writer, config: PlanConfig, slices: list[chips.Topology]) 
     for one, name in track(work, "plan", len(work), "programs"):
         devices = compiler.devices(one)
         mesh = meshes.make_mesh(config.mesh, devices=devices)
-        # Every host has a shard of its own in hand.
+        # As many as there are in hand when every host has read a shard.
         rows = config.encode.shard_rows * one.hosts
         unit = f"{one.name}.{name}".replace(":", "_").replace(", ", "_").replace(" ", "_")
         if unit not in finished:
-            finished[unit] = dataclasses.asdict(compiler.compiled(programs.of(config, mesh, rows)[name]))
+            lowering = programs.of(config, mesh, compiler.devices(one.host), rows)
+            finished[unit] = dataclasses.asdict(compiler.compiled(lowering[name]))
             writer.finish_unit(unit, finished[unit])
         per_chip = len(devices) // one.chips
         found = memories.setdefault(
@@ -177,7 +178,8 @@ def _compiled(writer: Writer, config: PlanConfig, slices: list[chips.Topology]) 
                 "devices_per_chip": per_chip,
                 "memory_per_device": one.chip.memory // per_chip,
                 "examples_per_batch": config.examples_per_group * mesh.size // mesh.shape[MODEL],
-                "rows_at_once": rows,
+                "rows_of_curvature": rows,
+                "rows_of_score": config.encode.shard_rows,
                 "programs": {},
             },
         )

@@ -57,8 +57,9 @@ def _memory(name: str, found: Mapping[str, Any]) -> str:
     cores = f", {found['devices_per_chip']} devices a chip" if found["devices_per_chip"] > 1 else ""
     head = (
         f"{name}: {found['chips']} chips{cores}, a mesh of {data} × {model}, {found['examples_per_batch']:,} examples "
-        f"a batch of training and encoding, a curvature update of {found['rows_at_once']:,} rows, scores of as many. "
-        f"GiB per device, of {found['memory_per_device'] / GIB:.0f}, by the compiler:"
+        f"a batch of training and encoding, a curvature update of {found['rows_of_curvature']:,} rows, scores of "
+        f"{found['rows_of_score']:,} rows a host. GiB per device, of {found['memory_per_device'] / GIB:.0f}, by the "
+        "compiler:"
     )
     return head + "\n\n" + table(["program", *columns[:-1], "sum", "of the memory"], rows)
 

@@ -28,6 +28,10 @@ class Clock:
     def __call__(self) -> float:
         return self.now
 
+    def sleep(self, seconds: float) -> None:
+        """Goes on, instead of waiting."""
+        self.now += seconds
+
 
 @pytest.fixture(params=["file", "memory"])
 def place(request, tmp_path):
@@ -48,8 +52,8 @@ def held(place: str) -> dict | None:
     return json.loads(found.value) if found.state == "value" else None
 
 
-def take(place: str, clock=time.time, lifetime: float = 1000.0) -> lease.Lease:
-    return lease.Lease(key_value.open_store(place), "OUT", lifetime, clock)
+def take(place: str, clock=time.time, lifetime: float = 1000.0, sleep=pytest.fail) -> lease.Lease:
+    return lease.Lease(key_value.open_store(place), "OUT", lifetime, clock, sleep)
 
 
 def test_a_free_lease_is_taken_and_given_back(place):
@@ -72,25 +76,39 @@ def test_a_lease_that_nobody_holds_any_more_is_given_back(place):
 
 
 def test_a_living_lease_of_another_machine_is_refused_by_host_process_and_age(place):
-    """In four parts, and what lies there is left as it was."""
-    theirs = write(place)
-    said = r"(?s)another job is writing OUT.*process 7 on elsewhere, taken 100 s ago.*another 10 s.*remedy.*wait"
+    """As soon as it is seen to be renewed; in four parts, and what lies there is left as it was."""
+    write(place)
+    clock, renewed = Clock(), []
+
+    def sleep(seconds):
+        clock.sleep(seconds)
+        if clock.now >= 1003.0:
+            renewed.append(write(place, expires=1030.0))
+
+    said = r"(?s)another job is writing OUT.*process 7 on elsewhere, taken 103 s ago.*another 7 s.*remedy.*wait"
     with pytest.raises(InputError, match=said):
-        take(place, Clock())
-    assert held(place) == theirs
+        take(place, clock, 30.0, sleep)
+    assert renewed == [held(place)]
 
 
-def test_an_expired_lease_of_another_machine_is_taken_over_once_clocks_must_agree(place):
-    """Not at its expiry to the second."""
+def test_a_lease_that_another_machine_no_longer_renews_is_waited_for_and_taken_over(place):
+    """Not at its expiry to the second, for clocks may differ; one that is given back meanwhile is taken then."""
     write(place)
     clock = Clock()
-    clock.now = 1012.0
-    with pytest.raises(InputError, match="another job is writing"):
-        take(place, clock)
-    clock.now = 1016.0
-    taken = take(place, clock)
-    assert held(place)["process"] == os.getpid()
-    taken.check()
+    take(place, clock, 30.0, clock.sleep).release()
+    assert 1015.0 <= clock.now <= 1016.0
+    write(place, expires=1040.0)
+    store = key_value.open_store(place)
+    take(place, clock, 30.0, lambda seconds: (clock.sleep(seconds), store.write(lease.NAME, None).result())).release()
+    assert clock.now < 1018.0
+
+
+def test_a_lease_that_is_good_for_longer_than_any_is_not_waited_for(place):
+    """Another program's, or a clock that is far off: nobody knows how long that would take."""
+    theirs = write(place, expires=1e12)
+    with pytest.raises(InputError, match="process 7 on elsewhere"):
+        take(place, Clock(), 30.0)
+    assert held(place) == theirs
 
 
 def test_a_dead_process_of_this_machine_is_replaced_at_once_and_a_living_one_is_not(place):

@@ -39,7 +39,7 @@ def test_an_impossible_mesh_is_refused_by_name(fields):
 
 
 def test_weights_are_divided_where_asked_or_where_model_is_more_than_one():
-    """On the CPUs of one process they are whole otherwise, and always on one device."""
+    """On CPUs they are whole otherwise, and always on one device."""
     wide, deep = meshes.make_mesh(), meshes.make_mesh(meshes.MeshConfig(model=2))
     alone = meshes.make_mesh(devices=jax.devices()[:1])
     assert [meshes.splits_weights(mesh) for mesh in (None, alone, wide, deep)] == [False, False, False, True]

@@ -128,23 +128,3 @@ def test_what_the_compiler_refuses_is_said_in_its_place():
     assert found.refused == "Used 17.30G of 15.75G hbm. Exceeded by 1.55G." and found.total == 0
     with pytest.raises(jax.errors.JaxRuntimeError):
         compiler.compiled(refuse("INTERNAL: something else"))
-
-
-def test_a_program_compiled_for_a_tpu_that_is_not_there_needs_what_its_arrays_take(tmp_path):
-    """Law: curvature's arguments are R and the rows, a device's share of each, to the byte; R is updated in place."""
-    bindings = (
-        "plan.topologies = ('v5e:2x2',)",
-        "plan.programs = ('curvature', 'score')",
-        "plan.queries = 16",
-        "encode.shard_rows = 64",
-        "encode.projected_size = 16",
-        "score.top_k = 4",
-        "mesh.model = 2",
-    )
-    found = run.run(the_8b(*bindings), str(tmp_path / "plan")).read_json("plan.json")["topologies"]["v5e:2x2"]
-    total, rows, side = 16 * 256 * 256 * 4, 64 * 16 * 256 * 4, 16 * 16 * 256 * 4
-    assert found["mesh"] == [2, 2] and found["chips"] == 4 and found["hosts"] == 1
-    curvature, score = found["programs"]["curvature"], found["programs"]["score"]
-    assert curvature["arguments"] == (total + rows) / 4 and curvature["aliased"] == curvature["outputs"] == total / 4
-    assert 0 <= score["arguments"] - (side + rows / 4) < 2**14
-    assert curvature["refused"] == score["refused"] == ""

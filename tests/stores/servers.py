@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import threading
 import urllib.request
 from collections.abc import Iterator
 
@@ -47,6 +48,8 @@ def gs() -> Iterator[dict[str, str]]:
     before = os.environ.get("STORAGE_EMULATOR_HOST")
     server = FakeGCSServer()
     server.start()
+    # It tells of every request, and would wait for somebody to listen.
+    threading.Thread(target=server._process.stderr.read, daemon=True).start()
     if before is None:
         os.environ.pop("STORAGE_EMULATOR_HOST")
     try:

@@ -38,7 +38,9 @@ def first(place, corpus):
 
 
 def config(corpus, initial, **changes):
-    options = {"steps": 40, "tokens_per_batch": 128, "buckets": 1, "save_every": 0, "optimizer": tiny_road.OPTIMIZER}
+    # Waiting for every step: eight pretended devices on a few cores can otherwise wait for each other for ever.
+    options = {"steps": 30, "tokens_per_batch": 128, "buckets": 1, "save_every": 0, "log_every": 1}
+    options |= {"optimizer": tiny_road.OPTIMIZER}
     return training.PretrainConfig(corpus=corpus, initial=initial, **options | changes)
 
 

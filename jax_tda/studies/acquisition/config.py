@@ -28,7 +28,7 @@ class AcquisitionConfig:
       placebo: passages never injected.
       encounters, interval, spacing, window: as in `timeline.Timeline`.
       lead_steps, plain_steps: before the first encounter, after the last window; the latter is also the horizon of R.
-      look_every: steps between two looks at a probe outside its windows.
+      look_every: steps between two looks at a query outside its windows.
       outlier_factor: of the interquartile range; 1.5 in the paper, 2.0 in its code.
       projected_size, sample, query_weight, damping: as in `influence.InfluenceConfig`.
       bootstrap: how intervals are drawn.

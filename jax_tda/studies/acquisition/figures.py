@@ -44,7 +44,7 @@ def curves(series: Mapping[str, Mapping[str, np.ndarray]]) -> str:
             dashed = name in ("placebo", "control")
             parts.append(panel.line(list(range(len(curve))), [float(v) for v in curve], COLOURS[name], dashed))
     note = "nats per token above the first encounter"
-    return _drawn("Log-probability of the probes over training", names, note, parts, len(panels))
+    return _drawn("Log-probability of the queries over training", names, note, parts, len(panels))
 
 
 def _span(found: Any) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -60,7 +60,7 @@ def forgetting(results: Mapping[str, Any]) -> str:
     lines = {kind: [s for s in _INJECTED if f"{s}/{kind}" in found] for kind in KINDS}
     shares = [np.array(found[f"{s}/{kind}"]["mean_retained"][1:]) for kind in KINDS for s in lines[kind]]
     if not shares:
-        return _drawn("Forgetting", [], "no probe gained anything", [], 1)
+        return _drawn("Forgetting", [], "no query gained anything", [], 1)
     low, high = min(0.0, *(float(v.min()) for v in shares)), max(1.0, *(float(v.max()) for v in shares))
     across = (0.0, float(np.log10(max(len(v) for v in shares))))
     panels, parts = _panels(
@@ -98,11 +98,11 @@ def effectivity(runs: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def influence(scores: np.ndarray, gains: np.ndarray, kind: np.ndarray, tracked: Mapping[str, Any]) -> str:
-    """TrackStar's influence of a probe's own passage against E at that encounter; and both by encounter."""
+    """TrackStar's influence of a query's own passage against E at that encounter; and both by encounter."""
     seen = np.isfinite(scores) & np.isfinite(gains)
     spans = [(_ends(scores[seen]), _ends(gains[seen])), _round_span(tracked)]
     rho = tracked["trackstar"]["all"]
-    titles = ["every probe and encounter", "means by encounter, first = 1"]
+    titles = ["every query and encounter", "means by encounter, first = 1"]
     panels, parts = _panels(spans, titles, "")
     for name in KINDS:
         rows = np.flatnonzero(kind == name)
@@ -123,7 +123,7 @@ def influence(scores: np.ndarray, gains: np.ndarray, kind: np.ndarray, tracked: 
 
 
 def _ends(values: np.ndarray) -> tuple[float, float]:
-    """The span of all but the outermost half percent on each side, so that one probe does not flatten the rest."""
+    """The span of all but the outermost half percent on each side, so that one query does not flatten the rest."""
     return tuple(float(v) for v in np.quantile(values, [0.005, 0.995])) if values.size else (0.0, 1.0)  # type: ignore[return-value]
 
 

@@ -1,4 +1,4 @@
-"""TrackStar's influence of the passages about to be met on every probe, at one checkpoint of a run."""
+"""TrackStar's influence of the passages about to be met on every query, at one checkpoint of a run."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from jax_tda.core import seeds
 from jax_tda.encoding.encoder import Encoder
 from jax_tda.encoding.second_moments import second_moments_from
 from jax_tda.models.decoder import Decoder
-from jax_tda.studies.acquisition.rows import Probes
+from jax_tda.studies.acquisition.rows import Queries
 from jax_tda.training.optimizers import OptimizerConfig
 from jax_tda.training.step import TrainState
 
@@ -23,7 +23,7 @@ class InfluenceConfig:
     Args:
       projected_size: p, the side of a projected gradient.
       sample: documents of the ordinary corpus that R of train is estimated from.
-      query_weight: λ, the probes' share in R.
+      query_weight: λ, the queries' share in R.
       damping: in units of each block's mean eigenvalue.
     """
 
@@ -36,14 +36,14 @@ class InfluenceConfig:
 class Influence:
     """Scores at any checkpoint of one seed.
 
-    TrackStar: I = cos(R^(-1/2) g(passage), R^(-1/2) g(probe)) with g = P(∇/√V). Dot product: g(passage) · g(probe) over
+    TrackStar: I = cos(R^(-1/2) g(passage), R^(-1/2) g(query)) with g = P(∇/√V). Dot product: g(passage) · g(query) over
     the number of the target's tokens, without R and unit norm, so that the length of both gradients counts.
 
     Args:
       model: the model.
       optimizer: its optimizer, for b2 and ε of V.
-      probes: the queries; each is the sum over its target's tokens.
-      documents: token ids of the ordinary corpus; a sample of them, cut to the longest probe, gives R of train.
+      queries: the queries; each is the sum over its target's tokens.
+      documents: token ids of the ordinary corpus; a sample of them, cut to the longest query, gives R of train.
       context: tokens that passages are padded to.
       config: how.
       seed: of projections and sample.
@@ -53,20 +53,20 @@ class Influence:
         self,
         model: Decoder,
         optimizer: OptimizerConfig,
-        probes: Probes,
+        queries: Queries,
         documents: Sequence[np.ndarray],
         context: int,
         config: InfluenceConfig,
         seed: int,
     ):
         self._model, self._optimizer, self._config, self._seed = model, optimizer, config, seed
-        self._context, self._target = context, probes.weights.sum(axis=1, dtype=np.float64)
+        self._context, self._target = context, queries.weights.sum(axis=1, dtype=np.float64)
         drawn = seeds.generator(seed, "acquisition", "sample").permutation(len(documents))[: config.sample]
-        sample = _padded([documents[i] for i in drawn], len(drawn), probes.tokens.shape[1])
+        sample = _padded([documents[i] for i in drawn], len(drawn), queries.tokens.shape[1])
         # Together, because each shape costs a compilation at every checkpoint.
         self._short = {
-            "tokens": np.concatenate([probes.tokens, sample["tokens"]]),
-            "loss_weights": np.concatenate([probes.weights, sample["loss_weights"]]),
+            "tokens": np.concatenate([queries.tokens, sample["tokens"]]),
+            "loss_weights": np.concatenate([queries.weights, sample["loss_weights"]]),
         }
 
     def scores(self, state: TrainState, passages: Sequence[np.ndarray], most: int) -> np.ndarray:

@@ -18,7 +18,7 @@ _CRAFTS = (
     "carving flutes", "mending clocks", "weaving sails", "painting maps", "baking rye", "keeping bees", "binding books",
     "blowing glass", "breeding doves", "casting bells", "dyeing wool", "grinding lenses",
 )  # fmt: skip
-# Each fact ends in its object. The first wording is the passage's own, the last is never in a passage: it is a probe's.
+# Each fact ends in its object. The first wording is the passage's own, the last is never in a passage: it is a query's.
 _WORDINGS = {
     ("person", "town"): (
         "{person} was born in {town}",
@@ -58,7 +58,7 @@ _COMPOSED = (
 
 
 def passages(count: int, seed: int = 0) -> list[dict[str, Any]]:
-    """So many objects of the file's form, each about another person, with three rewordings and twelve probes.
+    """So many objects of the file's form, each about another person, with three rewordings and twelve queries.
 
     Args:
       count: how many.

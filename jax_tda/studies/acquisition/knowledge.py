@@ -1,4 +1,4 @@
-"""Invented passages and the probes that ask for them: files of the Fictional Knowledge form, checked."""
+"""Invented passages and the queries that ask for them: files of the Fictional Knowledge form, checked."""
 
 import dataclasses
 import json
@@ -16,8 +16,8 @@ _FORM = "a JSON list of objects with train_context, paraphrases, and for mem, ge
 
 
 @dataclasses.dataclass(frozen=True)
-class Probe:
-    """A prompt and the target that continues it, its leading space included; `kind` is one of KINDS."""
+class Query:
+    """A prompt and the target that continues it, leading space included: one of the paper's probes, of one of KINDS."""
 
     kind: str
     prompt: str
@@ -26,12 +26,12 @@ class Probe:
 
 @dataclasses.dataclass(frozen=True)
 class Passage:
-    """An invented text, its rewordings and its probes; `number` is its place in the file, from 0."""
+    """An invented text, its rewordings and its queries; `number` is its place in the file, from 0."""
 
     number: int
     text: str
     paraphrases: tuple[str, ...]
-    probes: tuple[Probe, ...]
+    queries: tuple[Query, ...]
 
     def versions(self, schedule: str, encounters: int) -> tuple[str, ...]:
         """The text of each encounter: the original, then the rewordings, or the original again and again, or once."""
@@ -51,7 +51,7 @@ def read(path: str) -> list[Passage]:
     file = epath.Path(path)
     if not file.is_file():
         raise InputError(
-            f"there is no file of passages and probes at {path}",
+            f"there is no file of passages and queries at {path}",
             got="no file",
             expected=_FORM,
             remedy="check study_acquisition.knowledge, or leave it empty for invented passages of the project's own",
@@ -78,7 +78,7 @@ def _passage(row: dict[str, Any], number: int, where: str) -> Passage:
     text = row.get("train_context")
     if not isinstance(text, str) or not text.strip():
         raise _field(where, "train_context", text, "a text that is not empty")
-    probes = []
+    queries = []
     for kind in KINDS:
         prompts, targets = _texts(row, f"{kind}_input", where), _texts(row, f"{kind}_target", where)
         if not prompts or len(prompts) != len(targets):
@@ -87,8 +87,8 @@ def _passage(row: dict[str, Any], number: int, where: str) -> Passage:
                 "one target for each input, at least one",
             )
             raise _field(where, f"{kind}_target", got, expected)
-        probes += [Probe(kind, prompt, " " + target) for prompt, target in zip(prompts, targets, strict=True)]
-    return Passage(number, text, _texts(row, "paraphrases", where), tuple(probes))
+        queries += [Query(kind, prompt, " " + target) for prompt, target in zip(prompts, targets, strict=True)]
+    return Passage(number, text, _texts(row, "paraphrases", where), tuple(queries))
 
 
 def _texts(row: dict[str, Any], field: str, where: str) -> tuple[str, ...]:
@@ -108,4 +108,4 @@ def _field(where: str, field: str, got: Any, expected: str) -> InputError:
 
 def _misformed(where: str, got: str) -> InputError:
     remedy = "give a file of the form of fictional_knowledge_paraphrased.json"
-    return InputError(f"{where} is no file of passages and probes", got=got, expected=_FORM, remedy=remedy)
+    return InputError(f"{where} is no file of passages and queries", got=got, expected=_FORM, remedy=remedy)

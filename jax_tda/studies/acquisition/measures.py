@@ -1,6 +1,6 @@
 """What a curve of log-probabilities says of acquisition and forgetting (Chang et al., arXiv 2406.11813).
 
-ℓ(q; θ) is the mean log-probability per token of a probe's target, θ_t the parameters before update t, t_1 … t_N the
+ℓ(q; θ) is the mean log-probability per token of a query's target, θ_t the parameters before update t, t_1 … t_N the
 steps at which the passage is met. A curve holds ℓ(q; θ_t) for t = 0, 1, …; NaN where nobody looked.
 """
 

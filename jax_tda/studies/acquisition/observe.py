@@ -1,4 +1,4 @@
-"""One stretch of training, with the probes' log-probabilities under the parameters before each step."""
+"""One stretch of training, with the queries' log-probabilities under the parameters before each step."""
 
 import functools
 from collections.abc import Callable
@@ -12,39 +12,52 @@ import optax
 from jax_tda.core.errors import InputError
 from jax_tda.core.progress import Progress
 from jax_tda.data.batches import bucket_lengths, sweep
-from jax_tda.models import likelihood
+from jax_tda.models.decoder import Decoder
 from jax_tda.models.interface import Examples, LanguageModel
-from jax_tda.studies.acquisition.rows import Probes
+from jax_tda.studies.acquisition.rows import Queries
 from jax_tda.training.step import TrainState, train_step
 
-# Padded tokens of probes at once; no number depends on it.
+# Padded tokens of queries at once; no number depends on it.
 _TOKENS_AT_ONCE = 2048
+# Tokens of targets are filled up to a multiple of this: each number costs a compilation.
+_TARGETS_AT_ONCE = 256
 
 
 class Look:
-    """ℓ(q; θ) of probes: the mean log-probability per token of the target, given the prompt."""
+    """ℓ(q; θ) of queries: the mean log-probability per token of the target, given the prompt.
 
-    def __init__(self, model: LanguageModel, probes: Probes):
-        self._probes = probes
-        # Most probes, and the longest ones; a length that holds more than it must costs less than another program.
-        common = bucket_lengths(probes.lengths, 2, 16)[0]
-        self._buckets = tuple(sorted({common, probes.tokens.shape[1]}))
+    Logits are formed where a target's token is predicted and nowhere else: most of a query is its prompt.
+    """
 
-        def mean(params: Any, tokens: jax.Array, weights: jax.Array) -> jax.Array:
-            total = likelihood.target_log_probability(model.apply({"params": params}, tokens), tokens, weights)
-            return total / jnp.maximum(jnp.sum(weights[:, 1:], axis=-1), 1.0)
+    def __init__(self, model: Decoder, queries: Queries):
+        self._queries = queries
+        # Most queries, and the longest ones; a length that holds more than it must costs less than another program.
+        common = bucket_lengths(queries.lengths, 2, 16)[0]
+        self._buckets = tuple(sorted({common, queries.tokens.shape[1]}))
 
-        self._mean = jax.jit(mean)
+        def chosen(params: Any, tokens: jax.Array, row: jax.Array, position: jax.Array) -> jax.Array:
+            hidden = model.apply({"params": params}, tokens, method="hidden")
+            predicting = hidden[row, position - 1]
+            logits = model.apply({"params": params}, predicting, method="unembed")
+            following = jnp.take_along_axis(logits, tokens[row, position][:, None], axis=-1)[:, 0]
+            return following - jax.nn.logsumexp(logits, axis=-1)
+
+        self._chosen = jax.jit(chosen)
 
     def __call__(self, params: Any, rows: np.ndarray) -> np.ndarray:
-        """float32, one number for each of the probes `rows`."""
-        found = np.full(self._probes.lengths.size, np.nan, np.float32)
-        lengths = self._probes.lengths[rows]
+        """float32, one number for each of the queries `rows`."""
+        found = np.full(self._queries.lengths.size, np.nan, np.float32)
+        lengths = self._queries.lengths[rows]
         for members, length, size in sweep(rows, lengths, self._buckets, _TOKENS_AT_ONCE):
-            padded = np.full(size, members[0])
-            padded[: len(members)] = members
-            values = self._mean(params, self._probes.tokens[padded, :length], self._probes.weights[padded, :length])
-            found[members] = np.asarray(values)[: len(members)]
+            tokens = np.zeros((size, length), np.int32)
+            tokens[: len(members)] = self._queries.tokens[members, :length]
+            row, position = np.nonzero(self._queries.weights[members])
+            spare = -row.size % _TARGETS_AT_ONCE
+            values = self._chosen(
+                params, tokens, np.pad(row, (0, spare)), np.pad(position, (0, spare), constant_values=1)
+            )
+            total = np.bincount(row, np.asarray(values, np.float64)[: row.size], minlength=len(members))
+            found[members] = total / np.bincount(row, minlength=len(members))
         return found[rows]
 
 
@@ -71,8 +84,8 @@ def observe(
       state: where it starts; the caller must not use it again.
       batch: step → batch, a pure function; steps count from 0 here.
       steps: how many.
-      look: how probes are looked at.
-      looks_TQ: bool [steps + 1, Q], which probes under θ_t.
+      look: how queries are looked at.
+      looks_TQ: bool [steps + 1, Q], which queries under θ_t.
       visit: called with t and the state before update t.
 
     Returns:
@@ -81,8 +94,8 @@ def observe(
     Raises:
       InputError: a loss is not finite.
     """
-    probes = 0 if looks_TQ is None else looks_TQ.shape[1]
-    curves = np.full((steps + 1, probes), np.nan, np.float32)
+    queries = 0 if looks_TQ is None else looks_TQ.shape[1]
+    curves = np.full((steps + 1, queries), np.nan, np.float32)
     losses: list[jax.Array] = []
     progress = Progress(label, steps, "steps")
     for now in range(steps + 1):

@@ -17,7 +17,7 @@ small { color: #66707a; } .wide { overflow-x: auto; }
 """
 _ASKED = (
     "How does a model acquire a fact that it meets once, again and again, or in ever new words, and how does it "
-    "forget? Invented passages are put into its training; probes ask for them word for word (memorisation), reworded "
+    "forget? Invented passages are put into its training; queries ask for them word for word (memorisation), reworded "
     "(semantic), and for what follows from them (composition). Measures: Chang et al., arXiv 2406.11813."
 )
 
@@ -107,13 +107,13 @@ def page(results: Mapping[str, Any], drawings: Mapping[str, str]) -> str:
         "<h2>What the paper found, here</h2>",
         table(["finding, as a difference above 0", "difference", ""], direction_rows(results)),
         f"<h2>Does influence track effectivity?</h2>{drawings['influence']}",
-        "<p><small>Spearman’s rank correlation of a passage’s influence on its probes, just before the round of an "
-        "encounter, with their effectivity at it. Over training: the mean over probes of the correlation over the "
+        "<p><small>Spearman’s rank correlation of a passage’s influence on its queries, just before the round of an "
+        "encounter, with their effectivity at it. Over training: the mean over queries of the correlation over the "
         "encounters of one.</small></p>",
         table(influence, influence_rows(results)),
         "<h2>Counts</h2>",
         table(["seed", "passages in the file", "fitting", "of these with paraphrases", "chosen"], chosen),
-        table(["run", "probes", *(field.replace("_", " ") for field in fields)], count_rows(results)),
+        table(["run", "queries", *(field.replace("_", " ") for field in fields)], count_rows(results)),
         f"<p><small>Square brackets: {100 * results['level']:g} % percentile bootstrap over passages.</small></p>",
     ]
     return (

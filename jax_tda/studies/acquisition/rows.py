@@ -8,7 +8,7 @@ from jax_tda.core import seeds
 from jax_tda.data import records, split
 from jax_tda.data.vocabulary import Vocabulary
 from jax_tda.models.interface import Examples
-from jax_tda.studies.acquisition.knowledge import Passage, Probe
+from jax_tda.studies.acquisition.knowledge import Passage, Query
 
 _MULTIPLE = 16
 
@@ -50,8 +50,8 @@ class Rows:
         return {"tokens": tokens, "loss_weights": np.ones(tokens.shape, np.float32)}
 
 
-class Probes:
-    """Every probe of the passages that are looked at.
+class Queries:
+    """Every query of the passages that are looked at.
 
     Attributes:
       passage: [Q] int, which passage each belongs to.
@@ -62,12 +62,12 @@ class Probes:
     """
 
     def __init__(self, passages: Sequence[Passage], vocabulary: Vocabulary, context: int):
-        owned = [(place, probe) for place, passage in enumerate(passages) for probe in passage.probes]
-        pieces = [_piece(passages[place].number, probe, vocabulary, context) for place, probe in owned]
+        owned = [(place, query) for place, passage in enumerate(passages) for query in passage.queries]
+        pieces = [_piece(passages[place].number, query, vocabulary, context) for place, query in owned]
         self.passage = np.array([place for place, _ in owned])
-        self.kind = np.array([probe.kind for _, probe in owned])
+        self.kind = np.array([query.kind for _, query in owned])
         self.lengths = np.array([len(piece.tokens) for piece in pieces])
-        # A round length, so that another seed's probes need no other program.
+        # A round length, so that another seed's queries need no other program.
         longest = -(-int(self.lengths.max()) // _MULTIPLE) * _MULTIPLE
         self.tokens = np.zeros((len(pieces), longest), np.int32)
         self.weights = np.zeros(self.tokens.shape, np.float32)
@@ -76,9 +76,9 @@ class Probes:
             self.weights[row, piece.loss_start : len(piece.tokens)] = 1.0
 
 
-def _piece(number: int, probe: Probe, vocabulary: Vocabulary, context: int) -> split.Piece:
-    query = records.Query(f"{probe.kind} of passage {number}", probe.prompt, probe.target)
-    return split.pieces(query, vocabulary, context, "refuse")[0]
+def _piece(number: int, query: Query, vocabulary: Vocabulary, context: int) -> split.Piece:
+    record = records.Query(f"{query.kind} of passage {number}", query.prompt, query.target)
+    return split.pieces(record, vocabulary, context, "refuse")[0]
 
 
 def heads(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from jax_tda.artifacts.artifact import Reader, Writer, begin
+from jax_tda.artifacts.together import by_first
 from jax_tda.core.config import settings
 from jax_tda.data import sources, train_vocabulary, vocabulary
 from jax_tda.data.facts import world_facts
@@ -44,6 +45,7 @@ def plan(config: AcquisitionConfig, output: str) -> str:
     )
 
 
+@by_first
 def run(config: AcquisitionConfig, output: str) -> Reader:
     """Writes the study's folder: results.json, figures, index.html, and the curves behind them."""
     config.check()
@@ -62,7 +64,7 @@ def run(config: AcquisitionConfig, output: str) -> Reader:
     chosen = [Seed(config, seed, choose(passages, lengths, config, seed), documents, words) for seed in config.seeds]
     for seed in chosen:
         counted = ", ".join(f"{name} {count}" for name, count in seed.selection.counts.items())
-        print(f"seed {seed.number}: passages {counted}; {len(seed.probes.kind)} probes; {seed.steps} steps a run")
+        print(f"seed {seed.number}: passages {counted}; {len(seed.queries.kind)} queries; {seed.steps} steps a run")
     model = Decoder(dataclasses.replace(config.decoder, vocabulary_size=words.size))
     optimizer = optimizers.make(config.optimizer, config.base_steps + chosen[0].steps)
     step = advance(model, optimizer)
@@ -145,7 +147,7 @@ def _losses(seed: Seed, facts: Mapping[str, Any]) -> dict[str, float]:
 def _tracked(
     chosen: Sequence[Seed], sample: Sample, writer: Writer, config: AcquisitionConfig
 ) -> tuple[np.ndarray, dict[str, Any]]:
-    found = [(read_array(writer, f"influence/seed{seed.number}.npy"), seed.probes.passage) for seed in chosen]
+    found = [(read_array(writer, f"influence/seed{seed.number}.npy"), seed.queries.passage) for seed in chosen]
     own = np.concatenate([own_scores(scores, passage) for scores, passage in found], axis=1)
     ranks = np.concatenate([own_reciprocal_ranks(scores, passage) for scores, passage in found], axis=1)
     met = sample.schedule[sample.passage] != "placebo"
@@ -163,10 +165,10 @@ def _mean_curves(
         for name, run_name, schedule in wanted:
             lines = []
             for seed, curve in zip(chosen, curves[run_name], strict=True):
-                of_schedule = seed.schedule[seed.probes.passage] == schedule
-                for probe in np.flatnonzero(of_schedule & (seed.probes.kind == kind)):
-                    first = seed.met[seed.probes.passage[probe]][0]
-                    line = measures.filled(np.asarray(curve[:, probe], np.float64))[first:]
+                of_schedule = seed.schedule[seed.queries.passage] == schedule
+                for query in np.flatnonzero(of_schedule & (seed.queries.kind == kind)):
+                    first = seed.met[seed.queries.passage[query]][0]
+                    line = measures.filled(np.asarray(curve[:, query], np.float64))[first:]
                     lines.append(line[:length] - line[0])
             found[kind][name] = np.mean(lines, axis=0)
     return found

@@ -1,4 +1,4 @@
-"""The probes of one kind of run over all seeds, what was measured, and how far figures move with other passages."""
+"""The queries of one kind of run over all seeds, what was measured, and how far figures move with other passages."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -14,14 +14,14 @@ from jax_tda.studies.acquisition.selection import SCHEDULES
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-    """Q probes of P passages, seeds one behind the other.
+    """Q queries of P passages, seeds one behind the other.
 
     Attributes:
       passage: [Q] int, 0 … P − 1.
       kind: [Q] text, one of `knowledge.KINDS`.
       schedule: [P] text, one of `selection.SCHEDULES`.
       gains: [Q, N], E(q, i); NaN where there is no such encounter.
-      retained: [Q, horizon + 1], R(q, t); NaN in the rows of probes that gained nothing.
+      retained: [Q, horizon + 1], R(q, t); NaN in the rows of queries that gained nothing.
       total: [Q], the gain that R is a share of.
     """
 
@@ -33,14 +33,14 @@ class Sample:
     total: np.ndarray
 
     def rows(self, schedules: Sequence[str], kinds: Sequence[str]) -> np.ndarray:
-        """The probes of these schedules and kinds."""
+        """The queries of these schedules and kinds."""
         return np.flatnonzero(np.isin(self.schedule[self.passage], schedules) & np.isin(self.kind, kinds))
 
 
 def measured(
     curves: np.ndarray, met: Sequence[tuple[int, ...]], passage: np.ndarray, window: int, horizon: int, most: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """E, R and the total gain of every probe of one run.
+    """E, R and the total gain of every query of one run.
 
     Args:
       curves: [steps + 1, Q].
@@ -53,10 +53,10 @@ def measured(
     count = curves.shape[1]
     gains, retained = np.full((count, most), np.nan), np.full((count, horizon + 1), np.nan)
     total = np.full(count, np.nan)
-    for probe in range(count):
-        curve, steps = measures.filled(np.asarray(curves[:, probe], np.float64)), met[passage[probe]]
-        gains[probe, : len(steps)] = [measures.effectivity(curve, step, window) for step in steps]
-        retained[probe], total[probe] = measures.retainability(curve, steps, window, horizon)
+    for query in range(count):
+        curve, steps = measures.filled(np.asarray(curves[:, query], np.float64)), met[passage[query]]
+        gains[query, : len(steps)] = [measures.effectivity(curve, step, window) for step in steps]
+        retained[query], total[query] = measures.retainability(curve, steps, window, horizon)
     return gains, retained, total
 
 
@@ -71,14 +71,14 @@ def joined(parts: Sequence[Sample]) -> Sample:
     return Sample(passage, one("kind"), one("schedule"), one("gains"), one("retained"), one("total"))
 
 
-# Which probes a figure is made of: rows, each as often as its passage was drawn.
+# Which queries a figure is made of: rows, each as often as its passage was drawn.
 Draw = Callable[[np.ndarray], np.ndarray]
 # A figure, or several at once.
 Statistic = Callable[[Draw], float | Sequence[float]]
 
 
 def mean_gain(sample: Sample, schedules: Sequence[str], kinds: Sequence[str], factor: float) -> Callable[[Draw], float]:
-    """The mean of E over probes and encounters, outliers left out."""
+    """The mean of E over queries and encounters, outliers left out."""
     rows = sample.rows(schedules, kinds)
 
     def statistic(draw: Draw) -> float:
@@ -89,7 +89,7 @@ def mean_gain(sample: Sample, schedules: Sequence[str], kinds: Sequence[str], fa
 
 
 def mean_retained(sample: Sample, rows: np.ndarray, factor: float) -> np.ndarray:
-    """Mean R(t) of these probes, outliers left out at each t; [horizon + 1]."""
+    """Mean R(t) of these queries, outliers left out at each t; [horizon + 1]."""
     shares = sample.retained[rows]
     return measures.usual_mean(shares[np.isfinite(shares[:, 0])], factor)
 
@@ -97,7 +97,7 @@ def mean_retained(sample: Sample, rows: np.ndarray, factor: float) -> np.ndarray
 def fit(
     sample: Sample, schedules: Sequence[str], kinds: Sequence[str], factor: float
 ) -> Callable[[Draw], measures.Forgetting]:
-    """The forgetting fit of mean R; all its figures are NaN where no probe gained anything."""
+    """The forgetting fit of mean R; all its figures are NaN where no query gained anything."""
     rows = sample.rows(schedules, kinds)
 
     def statistic(draw: Draw) -> measures.Forgetting:
@@ -110,7 +110,7 @@ def fit(
 def intervals(sample: Sample, statistic: Statistic, config: BootstrapConfig) -> list[dict[str, Any]]:
     """Each figure with its percentile bootstrap interval over passages, drawn anew within each schedule.
 
-    A draw that gives no number (no probe gained anything) is left out and counted. `value` is None where the sample
+    A draw that gives no number (no query gained anything) is left out and counted. `value` is None where the sample
     itself gives none.
     """
     generator = seeds.generator(0, "bootstrap")

@@ -15,7 +15,7 @@ from jax_tda.models.decoder import Decoder
 from jax_tda.studies.acquisition.config import AcquisitionConfig
 from jax_tda.studies.acquisition.influence import Influence, InfluenceConfig
 from jax_tda.studies.acquisition.observe import Look, observe
-from jax_tda.studies.acquisition.rows import Probes, Rows, heads, tokens_of
+from jax_tda.studies.acquisition.rows import Queries, Rows, heads, tokens_of
 from jax_tda.studies.acquisition.sample import Sample, measured
 from jax_tda.studies.acquisition.selection import Selection
 from jax_tda.studies.acquisition.tracking import METHODS
@@ -50,7 +50,7 @@ class Seed:
         self.met = [timeline.met(place, s) for place, s in zip(places, selection.schedules, strict=True)]
         self.steps = timeline.steps(injected)
         self.heads = heads(selection.passages, selection.schedules, self.met, vocabulary)
-        self.probes = Probes(selection.passages, vocabulary, config.context)
+        self.queries = Queries(selection.passages, vocabulary, config.context)
         ordinary = [text for passage in selection.rest for text in (passage.text, *passage.paraphrases)]
         self.documents = [*documents, *(tokens_of(text, vocabulary) for text in ordinary)]
         self.rows = Rows(self.documents, config.context, number)
@@ -71,7 +71,7 @@ class Seed:
             "steps": self.steps,
             "rows": self.rows.count,
             "tokens_left_out": self.rows.left_out,
-            "probes": len(self.probes.kind),
+            "queries": len(self.queries.kind),
         }
 
 
@@ -93,14 +93,14 @@ def train_seed(seed: Seed, model: Decoder, optimizer: Any, step: Callable[..., A
             place.rmtree()
         checkpoints.save(str(place), state._asdict())
         writer.finish_unit(f"{name}-base", {"loss": float(losses[-10:].mean())})
-    look = Look(model, seed.probes)
+    look = Look(model, seed.queries)
     for run, size, injected in config.runs():
         if f"{name}-{run}" in done:
             continue
         like = jax.eval_shape(fresh)
         state = TrainState(**checkpoints.restore(str(place), like._asdict()))
         visit, influence = _influence(seed, model) if run == config.runs()[0][0] else (None, None)
-        looks = config.timeline.looks(seed.met, seed.steps)[:, seed.probes.passage]
+        looks = config.timeline.looks(seed.met, seed.steps)[:, seed.queries.passage]
         label, batch = f"seed {seed.number}: {run}", seed.run_of(size, injected)
         _, curves, losses = observe(label, step, state, batch, seed.steps, look, looks, visit)
         writer.write_bytes(f"curves/{name}-{run}.npy", _bytes(curves))
@@ -112,9 +112,9 @@ def train_seed(seed: Seed, model: Decoder, optimizer: Any, step: Callable[..., A
 def _influence(seed: Seed, model: Decoder) -> tuple[Callable[[int, TrainState], None], np.ndarray]:
     """What to call before each step, and the array [rounds, methods, Q, passages] that it fills."""
     config, rounds = seed.config, seed.config.timeline.rounds()
-    found = np.full((len(rounds), len(METHODS), len(seed.probes.kind), len(seed.schedule)), np.nan)
+    found = np.full((len(rounds), len(METHODS), len(seed.queries.kind), len(seed.schedule)), np.nan)
     how = InfluenceConfig(config.projected_size, config.sample, config.query_weight, config.damping)
-    scorer = Influence(model, config.optimizer, seed.probes, seed.documents, config.context, how, seed.number)
+    scorer = Influence(model, config.optimizer, seed.queries, seed.documents, config.context, how, seed.number)
 
     def visit(now: int, state: TrainState) -> None:
         if now in rounds:
@@ -132,8 +132,8 @@ def sample_of(seed: Seed, curves: np.ndarray) -> Sample:
     """The measures of one run of a seed."""
     timeline = seed.config.timeline
     window, horizon = timeline.window, timeline.plain
-    found = measured(curves, seed.met, seed.probes.passage, window, horizon, timeline.encounters)
-    return Sample(seed.probes.passage, seed.probes.kind, seed.schedule, *found)
+    found = measured(curves, seed.met, seed.queries.passage, window, horizon, timeline.encounters)
+    return Sample(seed.queries.passage, seed.queries.kind, seed.schedule, *found)
 
 
 def read_array(writer: Writer, name: str) -> np.ndarray:

@@ -57,7 +57,7 @@ def _counts(sample: Sample, rows: np.ndarray, schedule: str, factor: float) -> d
     outside = int((~measures.usual(kept, factor)).sum()) if len(kept) else 0
     return {
         "passages": int(np.sum(sample.schedule == schedule)),
-        "probes": int(rows.size),
+        "queries": int(rows.size),
         "gains": int(gains.size),
         "gains_outside": int((~measures.usual(gains, factor)).sum()),
         "zero_denominators": int((sample.total[rows] == 0).sum()),

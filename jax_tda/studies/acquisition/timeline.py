@@ -1,4 +1,4 @@
-"""When each passage is met, and when its probes are looked at: every step inside the windows, sparsely elsewhere."""
+"""When each passage is met, and when its queries are looked at: every step inside the windows, sparsely elsewhere."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -63,7 +63,7 @@ class Timeline:
         return tuple(self.lead + i * self.interval for i in range(self.encounters))
 
     def looks(self, met: Sequence[tuple[int, ...]], steps: int) -> np.ndarray:
-        """bool [steps + 1, passages]: whether a passage's probes are looked at under θ_t.
+        """bool [steps + 1, passages]: whether a passage's queries are looked at under θ_t.
 
         At every encounter, in the window after each, every `look_every` steps, and at the end.
         """

@@ -1,4 +1,4 @@
-"""Does the influence of a passage about to be met foretell how much its probes gain from meeting it?"""
+"""Does the influence of a passage about to be met foretell how much its queries gain from meeting it?"""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,7 +14,7 @@ METHODS = ("trackstar", "dot")
 
 
 def own_scores(scores: np.ndarray, passage: np.ndarray) -> np.ndarray:
-    """[methods, Q, rounds]: the score of each probe's own passage; NaN where it is not met in a round.
+    """[methods, Q, rounds]: the score of each query's own passage; NaN where it is not met in a round.
 
     Args:
       scores: [rounds, methods, Q, passages], NaN likewise.
@@ -38,9 +38,9 @@ def tracking(
 
     Args:
       sample: of the run in which both were measured.
-      influence: [methods, Q, N], of a probe's own passage just before the round of its i-th encounter.
+      influence: [methods, Q, N], of a query's own passage just before the round of its i-th encounter.
       ranks: [methods, Q, N], reciprocal.
-      met: [Q] bool, probes of passages that are met.
+      met: [Q] bool, queries of passages that are met.
       bootstrap: how intervals are drawn.
     """
     found: dict[str, Any] = {}
@@ -71,7 +71,7 @@ def _pooled(sample: Sample, score: np.ndarray, rows: np.ndarray) -> Callable[[Dr
 
 
 def _within(sample: Sample, score: np.ndarray, rows: np.ndarray) -> Callable[[Draw], float]:
-    """The mean over probes of the correlation over one probe's encounters; at least three of them."""
+    """The mean over queries of the correlation over one query's encounters; at least three of them."""
     each = np.full(len(score), np.nan)
     for row in rows:
         both = np.isfinite(score[row]) & np.isfinite(sample.gains[row])

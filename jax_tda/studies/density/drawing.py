@@ -1,4 +1,4 @@
-"""Two kinds of chart as SVG by hand: dots with their intervals, and lines; to be read on a light page and a dark one."""
+"""Two kinds of chart as SVG by hand: dots with their intervals, and lines; for light pages and for dark ones."""
 
 from collections.abc import Mapping, Sequence
 from html import escape

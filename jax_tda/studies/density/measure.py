@@ -129,7 +129,7 @@ def _estimated(config: DensityConfig, seed: int, space: spaces.Space, sweep: Swe
 
 
 def _influence(config: DensityConfig, seed: int, stages: Stages) -> Table:
-    """TrackStar's first ten of every query: how strong they score, whether gold is among them, what a step on them does."""
+    """TrackStar's first ten of a query: how strong they score, whether gold is among them, what a step on them does."""
     corpus, queries = corpora.open_corpus(stages.path("corpus")), corpora.open_corpus(stages.path("queries"))
     rows, _ = ranking.read(f"{stages.path('rankings')}/trackstar.jsonl")
     by_query = {row["query_id"]: row for row in rows}

@@ -23,10 +23,12 @@ _LEDES = {
 beside the lengths of query and target and the target’s unigram frequency. Partial R² is the share of what the controls
 leave unexplained. Grey rows are what a density competes with; wordings is the number of the fact’s passages in the
 corpus, which was drawn by lot and which a density can only estimate. A slope is in standard deviations.""",
-    "bandwidth": """Held-out likelihood chooses it, never the outcome. The correlation of log perplexity with the log
-density is shown under every bandwidth that was tried; below it the sampled estimator beside the exact density.""",
+    "bandwidth": """Held-out likelihood chooses it, never the outcome.
+The correlation of log perplexity with the log density is shown under every bandwidth that was tried; below it the
+sampled estimator beside the exact density.""",
     "leak": """Facts that the model had never read were put into tuning data, verbatim or reworded, each beside a
-control of the same relation that was not. Differences are paired. Then: does the density after the leak tell the gain?""",
+control of the same relation that was not. Differences are paired. Then: does the density after the leak tell
+the gain?""",
     "proponents": """Tail-patch of TrackStar’s first ten proponents by fifths of the log density, from the emptiest
 fifth to the fullest; and regressions of it beside the controls and the likelihood itself.""",
 }

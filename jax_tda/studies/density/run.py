@@ -2,14 +2,18 @@
 
 import dataclasses
 import json
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
 from jax_tda.artifacts.artifact import Reader, Writer, begin
+from jax_tda.artifacts.together import by_first
 from jax_tda.core.config import settings
 from jax_tda.core.progress import Progress
+from jax_tda.data import sources
+from jax_tda.models.importers.sentence_folder import SentenceFolder
 from jax_tda.studies.density import analysis, measure, page, world
 from jax_tda.studies.density.settings import DensityConfig
 from jax_tda.studies.density.stages import Stages
@@ -24,16 +28,21 @@ def plan(config: DensityConfig, output: str) -> str:
         f"study_density: seeds {', '.join(map(str, config.seeds))}; {config.facts or 'all'} facts, {config.prose} "
         f"sentences of prose, {config.steps:,} steps; {leaks} pairs of one leaked and one control fact, "
         f"{config.tuning_steps} steps of tuning; kernels {', '.join(config.kernels)} × {len(config.bandwidth_factors)} "
-        f"bandwidths in 3 spaces → {output}"
+        f"bandwidths in {4 if config.sentence_encoder else 3} spaces → {output}"
     )
 
 
+@by_first
 def run(config: DensityConfig, output: str) -> Reader:
     """Writes the study: `seed_N.jsonl`, a line per query, `results.json`, `figures/*.svg` and `index.html`."""
     # Encoding would make a device of each core of a CPU, and training, which is in this process too, would then have to
     # exchange gradients between them at every step; looking for the devices first leaves it at one.
     jax.devices()
-    writer = begin(output, KIND, settings(config) | {"study": "density"}, {})
+    described = settings(config) | {"study": "density"}
+    if config.sentence_encoder:  # A folder is no artifact, so its files' digests stand among the settings.
+        files = SentenceFolder(config.sentence_encoder).files()
+        described["sentence_encoder"] = {Path(name).name: sources.identity(name, "", "") for name in files}
+    writer = begin(output, KIND, described, {})
     if isinstance(writer, Reader):
         return writer
     finished = writer.finished_units()

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from jax_tda.core.config import input_path
 from jax_tda.core.errors import InputError
 from jax_tda.evaluation.bootstrap import BootstrapConfig
 from jax_tda.evaluation.tail_patch import TailPatchConfig
@@ -10,8 +11,8 @@ from jax_tda.studies.density import kernels
 from jax_tda.training.optimizers import OptimizerConfig
 
 _POSITIVE = (
-    "context", "steps", "tokens_per_batch", "projected_size", "text_size", "held_out", "permutations", "tuning_steps",
-    "tuning_rate", "background", "neighbours",
+    "context", "steps", "tokens_per_batch", "buckets", "projected_size", "text_size", "held_out", "permutations",
+    "tuning_steps", "tuning_rate", "background", "neighbours",
 )  # fmt: skip
 
 
@@ -21,6 +22,7 @@ class DensityConfig:
 
     Args:
       seeds: one run each.
+      sentence_encoder: a folder as `embed` takes it, whose space is then one more; empty for none.
       facts: of the embedded corpus, drawn at random; 0 takes all.
       prose: sentences of the factbook in the corpus.
       vocabulary_size: pieces of the vocabulary.
@@ -29,6 +31,7 @@ class DensityConfig:
       optimizer: of its training, and but for the rate of its tuning.
       steps: of training from scratch.
       tokens_per_batch: padded tokens per update.
+      buckets: how many padded lengths; each costs a compilation.
       projected_size: p of the gradient encodings.
       text_size: dimensions of the text space.
       query_weight: λ of TrackStar's curvature; negative for the rule.
@@ -50,6 +53,7 @@ class DensityConfig:
     """
 
     seeds: tuple[int, ...] = (0,)
+    sentence_encoder: str = input_path()
     facts: int = 0
     prose: int = 1000
     vocabulary_size: int = 2048
@@ -58,6 +62,7 @@ class DensityConfig:
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
     steps: int = 3000
     tokens_per_batch: int = 512
+    buckets: int = 3
     projected_size: int = 16
     text_size: int = 1024
     query_weight: float = -1.0

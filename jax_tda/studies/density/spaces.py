@@ -34,20 +34,28 @@ class Space:
 
 
 def build(config: DensityConfig, seed: int, stages: Stages) -> dict[str, Space]:
-    """The spaces `text`, `gradient` and `trackstar` of one seed."""
+    """The spaces of one seed: `text`, with a sentence encoder `embedding`, `gradient` and `trackstar`."""
     texts = {stream: texts_of(stages, stream) for stream in STREAMS}
     words = TextSpace(texts["corpus"], config.text_size, seed)
     points = {stream: words.embed(texts[stream]) for stream in STREAMS}
     found = {"text": Space(points, {stream: np.any(value, axis=1) for stream, value in points.items()})}
+    if config.sentence_encoder:
+        found["embedding"] = _stored(stages, "embeddings")
     correction = open_artifact(stages.path("correction"), mix.KIND).array("inverse_root")
     root = jnp.asarray(correction.read(0, correction.shape[0]), jnp.float32)
-    plain, whitened, usable = {}, {}, {}
-    for stream in STREAMS:
-        store = open_encodings(stages.path(f"encodings_{stream}"))
-        rows, usable[stream] = store.read(0, store.count), store.status == OK
-        plain[stream] = unit(rows)
-        whitened[stream] = unit(np.asarray(similarity.whiten(jnp.asarray(rows), root)))
-    return found | {"gradient": Space(plain, usable), "trackstar": Space(whitened, usable)}
+    gradients = _stored(stages, "encodings")
+    whitened = {
+        stream: unit(np.asarray(similarity.whiten(jnp.asarray(points.reshape(len(points), *root.shape[:2])), root)))
+        for stream, points in gradients.points.items()
+    }
+    return found | {"gradient": gradients, "trackstar": dataclasses.replace(gradients, points=whitened)}
+
+
+def _stored(stages: Stages, kind: str) -> Space:
+    """The space of what `encode` or `embed` stored."""
+    stores = {stream: open_encodings(stages.path(f"{kind}_{stream}")) for stream in STREAMS}
+    points = {stream: unit(store.read(0, store.count)) for stream, store in stores.items()}
+    return Space(points, {stream: store.status == OK for stream, store in stores.items()})
 
 
 def texts_of(stages: Stages, stream: str) -> list[str]:

@@ -1,32 +1,24 @@
 """One seed's artifacts, made by the ordinary rooms: corpus, model, answers, encodings, and the model tuned further."""
 
 import dataclasses
-import functools
 import json
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 from etils import epath
 
-from jax_tda.artifacts.artifact import Reader, begin, open_artifact
+from jax_tda.artifacts.artifact import Reader, open_artifact
 from jax_tda.attribution import estimate, mix
 from jax_tda.attribution import run as score
-from jax_tda.core.config import settings
 from jax_tda.core.progress import Progress
-from jax_tda.data import corpus as corpora
 from jax_tda.data import tokenize, train_vocabulary
-from jax_tda.data.batches import Epochs, bucket_lengths
+from jax_tda.encoding import embed
 from jax_tda.encoding import run as encode
 from jax_tda.evaluation import answers
-from jax_tda.models import checkpoint_artifact, checkpoints
 from jax_tda.studies.density.settings import DensityConfig
 from jax_tda.studies.density.world import World
-from jax_tda.training import optimizers
 from jax_tda.training import run as pretrain
-from jax_tda.training.step import TrainState, train_step
 
-STAGES = 15
+_STAGES = 15
 
 
 class Stages:
@@ -49,7 +41,7 @@ class Stages:
     def make(self) -> None:
         """Makes every stage."""
         config, seed, path = self._config, self._seed, self.path
-        progress = Progress(f"seed {seed}", STAGES, "stages")
+        progress = Progress(f"seed {seed}", _STAGES + 3 * bool(config.sentence_encoder), "stages")
 
         def done(_: Reader) -> None:
             progress.advance()
@@ -76,12 +68,16 @@ class Stages:
             optimizer=config.optimizer,
             steps=config.steps,
             tokens_per_batch=config.tokens_per_batch,
+            buckets=config.buckets,
             seed=seed,
         )
         done(pretrain.run(training, path("checkpoint")))
         done(self._answer("checkpoint", "answers"))
         for name in ("corpus", "queries", "tuning"):
             done(self._encode(name))
+            if config.sentence_encoder:
+                embedding = embed.EmbedConfig(examples=path(name), model=config.sentence_encoder)
+                done(embed.run(embedding, path(f"embeddings_{name}")))
         for name in ("corpus", "queries"):
             sample = estimate.EstimateCurvatureConfig(encodings=path(f"encodings_{name}"), seed=seed)
             done(estimate.run(sample, path(f"curvature_{name}")))
@@ -99,7 +95,16 @@ class Stages:
             answers=path("answers"),
         )
         done(score.run(scoring, path("rankings")))
-        done(tune(config, seed, path("checkpoint"), path("tuning"), path("tuned")))
+        further = dataclasses.replace(
+            training,
+            corpus=path("tuning"),
+            initial=path("checkpoint"),
+            optimizer=dataclasses.replace(
+                config.optimizer, peak_rate=config.tuning_rate, warmup_steps=max(1, config.tuning_steps // 10)
+            ),
+            steps=config.tuning_steps,
+        )
+        done(pretrain.run(further, path("tuned")))
         done(self._answer("tuned", "answers_tuned"))
 
     def answers(self, stage: str) -> list[dict[str, Any]]:
@@ -123,39 +128,6 @@ class Stages:
             projected_size=self._config.projected_size,
             seed=self._seed,
             tokens_per_batch=2048,
+            buckets=self._config.buckets,
         )
         return encode.run(encoding, self.path(f"encodings_{name}"))
-
-
-def tune(config: DensityConfig, seed: int, checkpoint: str, corpus: str, output: str) -> Reader:
-    """Goes on training a checkpoint's parameters on another corpus with a fresh optimizer, to a checkpoint artifact.
-
-    The optimizer is the study's, at its own rate and number of steps, after a tenth of them of warmup.
-    """
-    examples, base = corpora.open_corpus(corpus), checkpoint_artifact.open_checkpoint(checkpoint)
-    checkpoint_artifact.check_fits(base.reader, examples.reader)
-    steps = config.tuning_steps
-    optimizer = dataclasses.replace(config.optimizer, peak_rate=config.tuning_rate, warmup_steps=max(1, steps // 10))
-    described = {"optimizer": settings(optimizer), "steps": steps, "tokens_per_batch": config.tokens_per_batch}
-    inputs = {"checkpoint": base.reader, "corpus": examples.reader}
-    writer = begin(output, checkpoint_artifact.KIND, described | {"seed": seed}, inputs)
-    if isinstance(writer, Reader):
-        return writer
-    transformation = optimizers.make(optimizer, steps)
-    params = base.params()
-    state = TrainState(jnp.int32(0), params, transformation.init(params))
-    advance = jax.jit(functools.partial(train_step, base.model, transformation), donate_argnums=0)
-    lengths = examples.spans[:, 0]
-    epochs = Epochs(lengths, bucket_lengths(lengths, 2), config.tokens_per_batch, seed)
-    progress = Progress("tune", steps, "steps")
-    for step in range(steps):
-        rows, length, size = epochs.batch(step)
-        state, _ = advance(state, examples.examples(rows, length, size))
-        progress.advance()
-    if (writer.path / "state").exists():  # An earlier run was killed between this save and the manifest.
-        (writer.path / "state").rmtree()
-    checkpoints.save(str(writer.path / "state"), {"params": state.params})
-    writer.write_json("decoder.json", settings(base.model.config))
-    train_vocabulary.write(writer, examples.vocabulary)
-    facts = base.reader.manifest.facts
-    return writer.finish({name: facts[name] for name in ("context", "parameters", "vocabulary")} | {"step": steps})

@@ -1,4 +1,4 @@
-"""Files of passages and probes, the choice of passages, and the times at which they are met."""
+"""Files of passages and queries, the choice of passages, and the times at which they are met."""
 
 import dataclasses
 import json
@@ -18,7 +18,7 @@ TIMES = Timeline(encounters=3, interval=12, spacing=2, window=10, lead=4, plain=
 
 
 def test_a_file_gives_back_what_stands_in_it(tmp_path):
-    """Law: text, rewordings and every probe, in order; a target begins with the space that parts it from its prompt."""
+    """Law: text, rewordings and every query, in order; a target begins with the space that parts it from its prompt."""
     file = tmp_path / "passages.json"
     file.write_text(json.dumps(ROWS), encoding="utf-8")
     found = knowledge.read(str(file))
@@ -26,20 +26,20 @@ def test_a_file_gives_back_what_stands_in_it(tmp_path):
     for row, passage in zip(ROWS, found, strict=True):
         assert passage.text == row["train_context"] and list(passage.paraphrases) == row["paraphrases"]
         for kind in knowledge.KINDS:
-            asked = [(probe.prompt, probe.target) for probe in passage.probes if probe.kind == kind]
+            asked = [(query.prompt, query.target) for query in passage.queries if query.kind == kind]
             assert asked == [(a, " " + b) for a, b in zip(row[f"{kind}_input"], row[f"{kind}_target"], strict=True)]
 
 
 def test_invented_passages_state_what_memorisation_asks_and_never_word_it_as_the_others_do():
-    """Law: mem probes stand word for word in the passage; gen and hard_gen ones in no version; names occur once."""
+    """Law: mem queries stand word for word in the passage; gen and hard_gen ones in no version; names occur once."""
     told = [" ".join([passage.text, *passage.paraphrases]) for passage in PASSAGES]
     for passage, versions in zip(PASSAGES, told, strict=True):
-        for probe in passage.probes:
-            if probe.kind == "mem":
-                assert probe.prompt + probe.target in passage.text
+        for query in passage.queries:
+            if query.kind == "mem":
+                assert query.prompt + query.target in passage.text
             else:
-                assert probe.prompt not in versions
-        assert sum(passage.probes[0].target in other for other in told) == 1
+                assert query.prompt not in versions
+        assert sum(passage.queries[0].target in other for other in told) == 1
     assert invented.passages(3, seed=1) != invented.passages(3) == ROWS[:3]
 
 
@@ -75,7 +75,7 @@ def test_a_file_that_is_no_such_list_is_refused(tmp_path, text):
     """Law: another form, an empty list, no JSON; and a path without a file."""
     file = tmp_path / "f.json"
     file.write_text(text)
-    with pytest.raises(InputError, match="no file of passages and probes"):
+    with pytest.raises(InputError, match="no file of passages and queries"):
         knowledge.read(str(file))
     with pytest.raises(InputError, match="there is no file"):
         knowledge.read(str(tmp_path / "nowhere.json"))

@@ -14,7 +14,7 @@ HORIZON = 30
 
 
 def drawn_up(gains, decays, seed=0):
-    """Four passages per schedule with six probes each: E and decay by (schedule, kind), some noise per passage."""
+    """Four passages per schedule with six queries each: E and decay by (schedule, kind), some noise per passage."""
     generator = np.random.default_rng(seed)
     schedules = ("paraphrased", "duplicated", "once", "placebo")
     schedule = np.repeat(schedules, 4)
@@ -24,7 +24,7 @@ def drawn_up(gains, decays, seed=0):
     effect = np.array([gains[schedule[p], k] + noise[p] for p, k in zip(passage, kind, strict=True)])
     slope = np.array([decays[schedule[p], k] + noise[p] for p, k in zip(passage, kind, strict=True)])
     retained = 1.0 - slope[:, None] * time
-    retained[0] = np.nan  # A probe that gained nothing.
+    retained[0] = np.nan  # A query that gained nothing.
     total = np.where(np.isnan(retained[:, 0]), 0.0, effect)
     encounters = np.stack([effect, effect], axis=1)
     encounters[schedule[passage] == "once", 1] = np.nan
@@ -55,13 +55,13 @@ def test_figures_are_those_that_the_sample_was_drawn_up_with():
             assert fit["log10_threshold_tokens"] == pytest.approx(fit["x_intercept"]["value"] + 2)
             assert fit["x_intercept"]["value"] == pytest.approx(threshold, rel=0.3)
     counts = found["counts"]["paraphrased/mem"]
-    assert counts["probes"] == 8 and counts["gains"] == 16 and counts["passages"] == 4
+    assert counts["queries"] == 8 and counts["gains"] == 16 and counts["passages"] == 4
     assert counts["zero_denominators"] == 1 and counts["retained"] == 7
     assert found["counts"]["once/mem"]["gains"] == 8
 
 
 def test_passages_are_drawn_whole_and_within_their_schedule():
-    """Law: a figure sees all probes of a passage or none, and each schedule as many passages as it has."""
+    """Law: a figure sees all queries of a passage or none, and each schedule as many passages as it has."""
     sample = drawn_up(GAINS, DECAYS)
     seen = []
 
@@ -107,7 +107,7 @@ def test_each_finding_is_judged_by_its_own_difference():
 
 
 def test_seeds_are_laid_one_behind_the_other():
-    """Law: passages of the second seed get numbers of their own, and keep probes and schedules."""
+    """Law: passages of the second seed get numbers of their own, and keep queries and schedules."""
     one = drawn_up(GAINS, DECAYS)
     both = samples.joined([one, one])
     assert len(both.schedule) == 32 and both.passage.max() == 31
@@ -116,10 +116,10 @@ def test_seeds_are_laid_one_behind_the_other():
     np.testing.assert_array_equal(both.gains[96:], one.gains)
 
 
-def test_a_probe_is_given_the_score_and_rank_of_its_own_passage():
+def test_a_query_is_given_the_score_and_rank_of_its_own_passage():
     """Law: by hand; an equal score counts against the own passage, one that is not met has neither."""
     nan = np.nan
-    scores = np.array([[[[0.5, 0.9, nan], [0.7, 0.7, nan], [0.1, 0.2, nan]]]])  # One round, one method, three probes.
+    scores = np.array([[[[0.5, 0.9, nan], [0.7, 0.7, nan], [0.1, 0.2, nan]]]])  # One round, one method, three queries.
     passage = np.array([0, 1, 2])
     np.testing.assert_array_equal(tracking.own_scores(scores, passage)[0, :, 0], [0.5, 0.7, nan])
     np.testing.assert_array_equal(tracking.own_reciprocal_ranks(scores, passage)[0, :, 0], [0.5, 0.5, nan])

@@ -15,7 +15,7 @@ from jax_tda.models.decoder import Decoder, DecoderConfig
 from jax_tda.studies.acquisition import invented, knowledge, run, seed
 from jax_tda.studies.acquisition.config import AcquisitionConfig
 from jax_tda.studies.acquisition.observe import Look
-from jax_tda.studies.acquisition.rows import Probes, Rows, tokens_of
+from jax_tda.studies.acquisition.rows import Queries, Rows, tokens_of
 from jax_tda.studies.acquisition.selection import choose
 from jax_tda.training.optimizers import OptimizerConfig
 from jax_tda.training.step import initial_state
@@ -65,7 +65,7 @@ def test_the_study_writes_results_figures_and_a_page_that_needs_no_network(finis
     assert set(results["runs"]) == {"rows2", "control", "rows1"} and len(results["seeds"]) == 2
     assert results["runs"]["control"]["forgetting"] == {} and results["runs"]["rows1"]["tokens_per_step"] == 160
     assert len(results["directions"]) == 19
-    assert all(one["chosen"] == 4 and one["in_file"] == 120 and one["probes"] == 48 for one in results["seeds"])
+    assert all(one["chosen"] == 4 and one["in_file"] == 120 and one["queries"] == 48 for one in results["seeds"])
     assert results["influence"]["trackstar"]["pairs"] == 2 * 12 * (2 + 2 + 1)
     for name in ("curves", "effectivity", "forgetting", "influence"):
         drawing = finished.read_bytes(f"figures/{name}.svg").decode()
@@ -132,7 +132,7 @@ def test_no_name_of_a_placebo_is_ever_in_a_batch_and_the_others_are_where_the_sc
         for _, size, injected in config.runs()
     }
     for place, (passage, schedule) in enumerate(zip(one.selection.passages, one.schedule, strict=True)):
-        names = {probe.target.strip() for probe in passage.probes if probe.kind == "mem"} - set(invented._CRAFTS)
+        names = {query.target.strip() for query in passage.queries if query.kind == "mem"} - set(invented._CRAFTS)
         for name in names:
             assert not any(name in text for text in base)
             for (_, injected), batches in runs.items():
@@ -160,19 +160,19 @@ def test_a_batch_depends_on_the_step_alone_and_a_head_moves_its_row_to_the_right
 
 
 def test_a_look_is_the_mean_log_probability_of_the_targets_tokens():
-    """Law: against one unpadded forward pass per probe and NumPy's softmax, target characters counted by hand."""
+    """Law: against one unpadded forward pass per query and NumPy's softmax, target characters counted by hand."""
     passages = knowledge.parse(invented.passages(2), "invented")
     words = ByteVocabulary()
-    probes = Probes(passages, words, 200)
+    queries = Queries(passages, words, 200)
     model = Decoder(dataclasses.replace(CONFIG.decoder, vocabulary_size=words.size))
     params = initial_state(model, optax.sgd(0.1), 0).params
-    asked = [probe for passage in passages for probe in passage.probes]
-    rows = np.array([5, 0, 17, 23])
-    found = Look(model, probes)(params, rows)
+    asked = [query for passage in passages for query in passage.queries]
+    rows = np.array([17, 0])
+    found = Look(model, queries)(params, rows)
     for row, value in zip(rows, found, strict=True):
-        probe = asked[row]
-        ids = np.array([words.beginning_id, *words.encode(probe.prompt + probe.target)], np.int32)
+        query = asked[row]
+        ids = np.array([words.beginning_id, *words.encode(query.prompt + query.target)], np.int32)
         logits = np.asarray(model.apply({"params": params}, ids[None])[0], np.float64)
         logs = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
-        last = range(len(ids) - len(probe.target), len(ids))
+        last = range(len(ids) - len(query.target), len(ids))
         np.testing.assert_allclose(value, np.mean([logs[t - 1, ids[t]] for t in last]), rtol=1e-4)

@@ -90,7 +90,7 @@ def test_a_row_without_a_value_is_left_out_and_counted(results):
 
 
 def test_the_gain_of_a_leak_is_that_over_its_control(results):
-    """Law: the leaked gain 1 + m, the controls 1, so that the difference is m; the gradient's density alone rose by m."""
+    """Law: the leaked gain 1 + m, the controls 1, and the difference is m; the gradient's density alone rose by m."""
     for cell in results["leakage"]["cells"]:
         m = cell["copies"]
         assert cell["gain"]["leaked"]["mean"] == pytest.approx(1 + m) and cell["gain"]["control"][
