@@ -118,9 +118,9 @@ class Lease:
                 return written.generation
         raise InputError(
             f"the lease of {self._output} cannot be taken",
-            got="a lease that changed at every attempt",
-            expected="one job at a time",
-            remedy="look which jobs write this output, and leave one of them",
+            got="no write that succeeded, though nobody was seen to hold it",
+            expected="a bucket that exists, in a store that can write on condition, and one job at a time",
+            remedy="check the bucket's name, and which jobs write this output",
         )
 
     def _refuse_living(self, owner: dict[str, Any]) -> None:

@@ -6,10 +6,11 @@ A file stays on disk; where each line begins is kept, 8 bytes a line. What is as
 import functools
 import hashlib
 import json
+import operator
 import os
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, overload
+from typing import Any, SupportsIndex, overload
 
 import numpy as np
 
@@ -47,15 +48,16 @@ class Lines(Sequence[Any]):
         return len(self._starts) - 1
 
     @overload
-    def __getitem__(self, row: int) -> Any: ...
+    def __getitem__(self, row: SupportsIndex) -> Any: ...
     @overload
     def __getitem__(self, row: slice) -> list[Any]: ...
-    def __getitem__(self, row: int | slice) -> Any:
+    def __getitem__(self, row: SupportsIndex | slice) -> Any:
         if isinstance(row, slice):
             return [self[number] for number in range(*row.indices(len(self)))]
-        number = row + len(self) if row < 0 else row
+        given = operator.index(row)
+        number = given + len(self) if given < 0 else given
         if not 0 <= number < len(self):
-            raise IndexError(f"line {row} of {len(self)}")
+            raise IndexError(f"line {given} of {len(self)}")
         start, stop = int(self._starts[number]), int(self._starts[number + 1])
         return self._decoded(os.pread(self._file, stop - start, start))
 
@@ -99,13 +101,13 @@ class Names(Sequence[str]):
         return len(self._lines)
 
     @overload
-    def __getitem__(self, row: int) -> str: ...
+    def __getitem__(self, row: SupportsIndex) -> str: ...
     @overload
     def __getitem__(self, row: slice) -> list[str]: ...
-    def __getitem__(self, row: int | slice) -> Any:
+    def __getitem__(self, row: SupportsIndex | slice) -> Any:
         if isinstance(row, slice):
             return [value[self._field] for value in self._lines[row]]
-        return self._lines[int(row)][self._field]
+        return self._lines[row][self._field]
 
     def __iter__(self) -> Iterator[str]:
         return (value[self._field] for value in self._lines)
@@ -130,7 +132,7 @@ class Names(Sequence[str]):
     def rows_of(self, name: str) -> list[int]:
         """Every row of that name, ascending."""
         hashes, rows = self._hashed
-        first, last = (int(np.searchsorted(hashes, hash(name), side)) for side in ("left", "right"))  # type: ignore[call-overload]
+        first, last = (int(np.searchsorted(hashes, hash(name), side)) for side in ("left", "right"))
         return [int(row) for row in rows[first:last] if self[int(row)] == name]
 
     def row_of(self, name: str) -> int | None:

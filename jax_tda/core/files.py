@@ -30,6 +30,11 @@ _BLOCK = 8 << 20
 _ATTEMPTS, _FIRST_WAIT, _LONGEST_WAIT = 8, 0.25, 16.0
 _LASTING = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
 _LASTING_NUMBERS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EINVAL)
+# What the stores' own packages call credentials that are missing, incomplete or old.
+_NO_CREDENTIALS = (
+    *("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "TokenRetrievalError"),
+    *("DefaultCredentialsError", "RefreshError"),
+)
 # Packages whose own exceptions speak of connections, not of what was asked for.
 _TRANSPORTS = ("aiohttp", "urllib3", "requests", "http")
 
@@ -96,6 +101,9 @@ def retried(path: epath.PathLike, action: Callable[[], Result], sleep: Callable[
       path: what the action is about; local ones are not repeated.
       action: may be repeated after it failed half way.
       sleep: waits so many seconds.
+
+    Raises:
+      InputError: the store refuses these credentials, or there are none.
     """
     if not is_remote(path):
         return action()
@@ -103,11 +111,24 @@ def retried(path: epath.PathLike, action: Callable[[], Result], sleep: Callable[
         try:
             return action()
         except Exception as error:
+            if _is_refusal(error):
+                raise InputError(
+                    f"{path} may not be used",
+                    got=f"{type(error).__name__}: {error}",
+                    expected="credentials that the store accepts for it",
+                    remedy="give them as docs/object_stores.md says, or choose another place",
+                ) from error
             if not _passes(error):
                 raise
         # Many processes that were refused together must not come back together.
         sleep(min(_LONGEST_WAIT, _FIRST_WAIT * 2**attempt) * random.uniform(0.5, 1.5))
     return action()
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether a store wants other credentials, or found none."""
+    status = getattr(error, "code", None) or getattr(error, "status", None)
+    return isinstance(error, PermissionError) or status in (401, 403) or type(error).__name__ in _NO_CREDENTIALS
 
 
 def _passes(error: Exception) -> bool:

@@ -239,7 +239,9 @@ def _encode_together(
     tokens, weights = given["tokens"], given["loss_weights"]
     arrays = (tokens, weights, weighted_positions(weights, batch.length - 1))
     assert encoder.mesh is not None
-    encoded = encoder.encode_placed(*streams.placed(encoder.mesh, shared, arrays))
+    groups = len(shared.places)
+    each = encoder.program.padded(groups * -(-batch.size // shared.rows)) // groups
+    encoded = encoder.encode_placed(*streams.placed(encoder.mesh, shared, arrays, each))
     found = [streams.own_rows(shared, encoded[name], len(batch.rows)) for name in encoder.plan.blocks]
     return np.stack(found, axis=1)
 
@@ -247,7 +249,7 @@ def _encode_together(
 def unit_facts(examples: corpora.Corpus, start: int, status: np.ndarray) -> dict[str, Any]:
     """What is recorded of a finished shard: its rows, and by reason the ids of those left out."""
     return {"rows": len(status)} | {
-        name: [examples.ids[start + row] for row in np.flatnonzero(status == code)]
+        name: [examples.ids[start + int(row)] for row in np.flatnonzero(status == code)]
         for code, name in schema.STATUS_NAMES.items()
     }
 

@@ -99,12 +99,11 @@ def batches(
             yield Batch(parts[own], length, max(1, tokens_per_batch // length), sum(map(len, parts)))
 
 
-def placed(mesh: Mesh, streams: Streams, arrays: tuple[np.ndarray, ...]) -> tuple[jax.Array, ...]:
-    """Each process's own rows [B, …] as one array over the mesh, whose data groups all hold equally many rows.
+def placed(mesh: Mesh, streams: Streams, arrays: tuple[np.ndarray, ...], each: int) -> tuple[jax.Array, ...]:
+    """Each process's own rows [B, …] as one array over the mesh, of which every data group holds `each` rows.
 
     Places beyond B are zeros: padding of weight 0.
     """
-    each = -(-len(arrays[0]) // streams.rows)
     sharding = meshes.batch_sharding(mesh)
 
     def place(own: np.ndarray) -> jax.Array:

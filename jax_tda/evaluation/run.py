@@ -184,7 +184,8 @@ def judge_retrieval(
 ) -> dict[str, dict[str, float | None]]:
     """{metric: {query id: value}} of one ranking, None where a metric does not apply."""
     named = {entry["id"] for row in rows for entry in row["proponents"]}
-    document = {name: corpus.documents[row] for name in named if (row := corpus.row_of(name)) is not None}
+    places = {name: place for name in named if (place := corpus.row_of(name)) is not None}
+    document = {name: corpus.documents[place] for name, place in places.items()}
     tables: dict[str, dict[str, float | None]] = {
         f"{metric}{suffix}": {} for suffix in ("", "_weak") for metric in ("mrr", "recall_at_10", "precision_at_10")
     }

@@ -25,6 +25,7 @@ JOBS: Mapping[str, str] = {
     "show": "jax_tda.viewer.run:ShowConfig",
     "plan": "jax_tda.planning.run:PlanConfig",
     "study_density": "jax_tda.studies.density.settings:DensityConfig",
+    "study_scaling": "jax_tda.studies.scaling.settings:ScalingConfig",
     "study_acquisition": "jax_tda.studies.acquisition.config:AcquisitionConfig",
 }
 

@@ -3,6 +3,7 @@
 A run that is killed and started again goes on from its latest complete checkpoint and ends at the same bits.
 """
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -95,6 +96,7 @@ def train(
 
     Raises:
       InputError: if a loss is not finite, naming the step, or the progress directory belongs to other settings.
+      Stopped: the run was asked to stop, and its state was saved.
     """
     mesh = mesh or meshes.make_mesh()
     transformation = optimizers.make(optimizer, config.steps)
@@ -106,7 +108,9 @@ def train(
 
     first = int(state.step)
     progress = Progress("train", config.steps, "steps", done=first)
-    with Scalars(scalars_directory if processes.index() == 0 else "", first) as curves:
+    # Without a place for checkpoints there is nothing to go on from.
+    stoppable = processes.stoppable() if progress_directory else contextlib.nullcontext(processes.Stop())
+    with Scalars(scalars_directory if processes.index() == 0 else "", first) as curves, stoppable as stop:
         window = _Window(first)
         for step in range(first, config.steps):
             batch = batches(step)
@@ -126,8 +130,11 @@ def train(
                 curves.write(done, judged, "evaluation")
                 if log:
                     log(done, judged)
-            if saving:
+            stopping = stop.asked() and done < config.steps
+            if saving or stopping:
                 checkpoints.save_step(progress_directory, done, state._asdict())
+            if stopping:
+                stop.now()
     return state
 
 

@@ -65,7 +65,9 @@ job() {
   local verb=$1 output=$2 binding
   shift 2
   local command=("$PYTHON" -m "jax_tda.jobs.$verb" "--gin_file=$config" "--output_dir=$output")
-  [ "$processes" = 1 ] || command=("$PYTHON" "$root/launch/local/processes.py" --processes "$processes" -- "${command[@]}")
+  if [ "$processes" != 1 ]; then
+    command=("$PYTHON" "$root/launch/local/processes.py" --processes "$processes" -- "${command[@]}")
+  fi
   for binding in "$@"; do command+=("--gin_bindings=$binding"); done
   if [ -n "$seed" ]; then
     for binding in pretrain estimate_second_moments encode estimate_curvature rank_baseline evaluate tail_patch; do

@@ -31,7 +31,8 @@ class Answer(Exception):  # noqa: N818
 
 
 PASSING = [ConnectionResetError(), TimeoutError(), OSError(errno.EIO, "input/output"), Answer(503), Answer(429)]
-LASTING = [FileNotFoundError(), PermissionError(), OSError(errno.ENOSPC, "full"), Answer(403), ValueError(), KeyError()]
+LASTING = [FileNotFoundError(), OSError(errno.ENOSPC, "full"), Answer(400), ValueError(), KeyError()]
+REFUSALS = [PermissionError("Access Denied"), Answer(401), Answer(403), type("NoCredentialsError", (Exception,), {})()]
 
 
 @pytest.mark.parametrize("error", PASSING, ids=repr)
@@ -59,6 +60,15 @@ def test_what_will_not_pass_is_raised_at_once(error):
     with pytest.raises(type(error)):
         files.retried("s3://bucket/x", action, pytest.fail)
     assert action.calls == 1
+
+
+@pytest.mark.parametrize("error", REFUSALS, ids=repr)
+def test_credentials_that_are_missing_or_refused_are_said_at_once(error):
+    """In four parts, with the path and the store's own words."""
+    said = rf"(?s)s3://bucket/x may not be used.*{type(error).__name__}.*expected.*credentials.*remedy"
+    with pytest.raises(InputError, match=said) as raised:
+        files.retried("s3://bucket/x", Flaky(1, error), pytest.fail)
+    assert raised.value.__cause__ is error
 
 
 def test_a_local_disk_is_asked_once():

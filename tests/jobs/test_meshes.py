@@ -55,7 +55,7 @@ def test_encodings_of_a_checkpoint_are_the_same_on_another_mesh(road, tmp_path):
             mesh=mesh,
         )
 
-    whole, divided = (encode.run(config(mesh), str(tmp_path / mesh.weights)) for mesh in (WHOLE, DEEP))
+    whole, divided = (encode.run(config(mesh), str(tmp_path / name)) for name, mesh in (("1", WHOLE), ("2", DEEP)))
     assert whole.manifest.settings == divided.manifest.settings
     expected, got = (open_encodings(str(reader.path)).read_rows(np.arange(9)) for reader in (whole, divided))
     for block in range(expected.shape[1]):

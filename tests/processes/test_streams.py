@@ -71,6 +71,6 @@ def test_rows_that_were_placed_come_back_in_their_order(count):
     whole = meshes.make_mesh()
     shared = streams.of(whole)
     rows = np.random.default_rng(count).normal(size=(count, 5)).astype(np.float32)
-    (placed,) = streams.placed(whole, shared, (rows,))
+    (placed,) = streams.placed(whole, shared, (rows,), -(-count // whole.size))
     assert placed.shape[0] % whole.size == 0 and not np.asarray(placed)[count:].any()
     np.testing.assert_array_equal(streams.own_rows(shared, placed, count), rows)

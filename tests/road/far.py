@@ -4,6 +4,7 @@ python -m tests.road.far PRINTED_COMMANDS [UNITS]: is killed by itself once so m
 """
 
 import importlib.abc
+import importlib.util
 import os
 import signal
 import sys
@@ -16,10 +17,19 @@ from tests.road import walk
 
 
 class Absent(importlib.abc.MetaPathFinder):
-    """Makes Python believe that TensorFlow is not installed."""
+    """Makes Python believe that TensorFlow is not installed, whether it is asked to import it or to look for it."""
+
+    def __init__(self):
+        self._look = importlib.util.find_spec
+        importlib.util.find_spec = lambda name, package=None: None if self._is(name) else self._look(name, package)
+        sys.meta_path.insert(0, self)
+
+    @staticmethod
+    def _is(name):
+        return name.partition(".")[0] in ("tensorflow", "tensorflow_text", "seqio")
 
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("tensorflow", "tensorflow_text", "seqio"):
+        if self._is(name):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
@@ -41,7 +51,7 @@ def die_after(units: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.meta_path.insert(0, Absent())
+    Absent()
     for name in ("rename", "replace", "copy"):
         setattr(backend.fsspec_backend, name, refuse)
     if len(sys.argv) > 2:

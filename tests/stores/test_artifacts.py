@@ -131,3 +131,10 @@ def test_the_launcher_sees_an_imported_checkpoint_wherever_it_lies(place):
     assert said() == "imported\n"
     files.write(f"{place}/optimizer.json", b"{}")
     assert said() == ""
+
+
+def test_a_bucket_that_is_not_there_is_said_at_the_claim(store):
+    """Before anything is computed, with what to look at."""
+    place = f"{store.partition('://')[0]}://no-such-bucket/x"
+    with pytest.raises(InputError, match=r"(?s)no-such-bucket/x.*a bucket that exists.*remedy.*bucket's name"):
+        begin(place, "thing", {}, {})

@@ -1,7 +1,7 @@
 """Panels with axes, lines, dots and intervals, as SVG that is read on a light page and on a dark one."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 GREY = "#808891"
@@ -30,13 +30,13 @@ def document(width: float, height: float, title: str, parts: Sequence[str]) -> s
     return f'{head}font-family="system-ui, sans-serif">\n<title>{escape(title)}</title>\n{body}\n</svg>\n'
 
 
-def legend(x: float, y: float, names: Sequence[str]) -> list[str]:
-    """A dot and a name for each series, side by side."""
+def legend(x: float, y: float, names: Mapping[str, str]) -> list[str]:
+    """A dot and what it is called for each series, side by side; `names` are keys of COLOURS and words."""
     parts = []
-    for name in names:
+    for name, called in names.items():
         parts.append(f'<circle cx="{x:.1f}" cy="{y - 4:.1f}" r="4" fill="{COLOURS[name]}"/>')
-        parts.append(text(x + 9, y, name, "start", COLOURS[name]))
-        x += 30 + 7 * len(name)
+        parts.append(text(x + 9, y, called, "start", COLOURS[name]))
+        x += 30 + 7 * len(called)
     return parts
 
 
@@ -55,7 +55,7 @@ class Panel:
       x, y: the upper left corner of the plotted area.
       width, height: of the plotted area.
       across, down: the spans of both axes.
-      logarithmic: whether `across` counts decades: ticks then read as powers of ten.
+      marks: what stands below the horizontal axis, by place; None for round numbers.
     """
 
     def __init__(
@@ -66,10 +66,11 @@ class Panel:
         height: float,
         across: tuple[float, float],
         down: tuple[float, float],
-        logarithmic: bool = False,
+        marks: Mapping[float, str] | None = None,
     ):
         self._x, self._y, self._width, self._height = x, y, width, height
-        self._across, self._down, self._logarithmic = _wide(across), _wide(down), logarithmic
+        self._across, self._down = _wide(across), _wide(down)
+        self._marks = {value: f"{value:g}" for value in ticks(*self._across)} if marks is None else marks
 
     def place(self, x: float, y: float) -> tuple[float, float]:
         """Where a point of the data lies in the drawing; what lies outside is moved to the edge."""
@@ -90,11 +91,8 @@ class Panel:
                 f'<path d="M{self._x:.1f} {y:.1f}h{self._width:.1f}" stroke="{GREY}" stroke-opacity="{heavy}"/>'
             )
             parts.append(text(self._x - 6, y + 4, f"{value:g}" if abs(value) > 1e-12 else "0", "end", size=11))
-        for value in ticks(*self._across):
-            if self._logarithmic and value != round(value):
-                continue
-            x = self.place(value, self._down[0])[0]
-            parts.append(text(x, bottom + 16, f"{10**value:g}" if self._logarithmic else f"{value:g}", size=11))
+        for value, words in self._marks.items():
+            parts.append(text(self.place(value, self._down[0])[0], bottom + 16, words, size=11))
         return [*parts, text(self._x + self._width / 2, bottom + 34, label)]
 
     def line(self, xs: Sequence[float], ys: Sequence[float], colour: str, dashed: bool = False) -> str:

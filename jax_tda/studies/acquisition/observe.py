@@ -36,9 +36,8 @@ class Look:
         self._buckets = tuple(sorted({common, queries.tokens.shape[1]}))
 
         def chosen(params: Any, tokens: jax.Array, row: jax.Array, position: jax.Array) -> jax.Array:
-            hidden = model.apply({"params": params}, tokens, method="hidden")
-            predicting = hidden[row, position - 1]
-            logits = model.apply({"params": params}, predicting, method="unembed")
+            hidden: Any = model.apply({"params": params}, tokens, method="hidden")
+            logits: Any = model.apply({"params": params}, hidden[row, position - 1], method="unembed")
             following = jnp.take_along_axis(logits, tokens[row, position][:, None], axis=-1)[:, 0]
             return following - jax.nn.logsumexp(logits, axis=-1)
 

@@ -15,7 +15,8 @@ from jax_tda.studies.density.settings import DensityConfig
 from jax_tda.studies.density.stages import Stages
 
 Table = dict[str, list[Any]]
-_ESTIMATED, _STRONGEST = 200, 10
+# Queries of the sampled estimator and of a bandwidth's correlation, where all would cost much and say no more.
+_ESTIMATED, _SWEPT, _STRONGEST = 100, 500, 10
 
 
 def measure(config: DensityConfig, seed: int, stages: Stages) -> tuple[Table, dict[str, Any]]:
@@ -25,40 +26,45 @@ def measure(config: DensityConfig, seed: int, stages: Stages) -> tuple[Table, di
     """
     stages.make()
     table = _queries(stages)
-    found = spaces.build(config, seed, stages)
+    perplexity = -np.array(table["log_p"]) / np.array(table["target_tokens"])
+    swept = seeds.generator(seed, "density", "swept").permutation(len(perplexity))[:_SWEPT]
     paired = np.array([pair is not None for pair in table["pair"]])
+    tuning = corpora.open_corpus(stages.path("tuning")).records
+    background = np.array([record["id"].startswith("background/") for record in tuning])
     facts: dict[str, Any] = {"sweeps": {}, "sampled": {}}
-    for name, space in found.items():
+    for name, space in spaces.build(config, seed, stages).items():
         sweeps = {
             kernel: bandwidth.sweep(space.rows("corpus"), kernel, config.bandwidth_factors, config.held_out, seed)
             for kernel in config.kernels
         }
         facts["sweeps"][name] = {
-            kernel: _swept(sweep, kernel, space, np.array(table["log_p"]) / np.array(table["target_tokens"]))
-            for kernel, sweep in sweeps.items()
+            kernel: _swept(sweep, kernel, space, swept, perplexity) for kernel, sweep in sweeps.items()
         }
-        chosen = sweeps[config.kernel].bandwidths[sweeps[config.kernel].best :][:1]
-        usable = space.usable["queries"]
-        points = space.points["queries"]
-        table[f"density/{name}"] = _spread(
-            kde.log_density(points[usable], space.rows("corpus"), chosen, config.kernel)[0], usable
-        )
-        _, squared = kde.nearest(points[usable], space.rows("corpus"), config.neighbours)
-        cosines = 1 - squared / 2
-        table[f"nearest/{name}"] = _spread(cosines[:, 0], usable)
-        table[f"mean_nearest/{name}"] = _spread(cosines.mean(1), usable)
-        leaked = np.array(
-            [not row["id"].startswith("background/") for row in corpora.open_corpus(stages.path("tuning")).records]
-        )
-        asked = usable & paired
-        for column, rows in (("tuning", True), ("background", False)):
-            points_of = space.points["tuning"][space.usable["tuning"] & (rows | ~leaked)]
-            density = kde.log_density(points[asked], points_of, chosen, config.kernel)[0]
-            table[f"{column}/{name}"] = _spread(density, asked)
         facts["sampled"][name] = _estimated(config, seed, space, sweeps[config.kernel])
-    passages = spaces.texts_of(stages, "corpus")
-    table["overlap"] = text_space.overlap(table["sentence"], passages).tolist()
+        found = _around(config, space, sweeps[config.kernel], paired, background)
+        table |= {f"{column}/{name}": values for column, values in found.items()}
+    table["overlap"] = text_space.overlap(table["sentence"], spaces.texts_of(stages, "corpus")).tolist()
     return table | _influence(config, seed, stages), facts
+
+
+def _around(
+    config: DensityConfig, space: spaces.Space, sweep: Sweep, paired: np.ndarray, background: np.ndarray
+) -> Table:
+    """What lies around every query in one space: log density and cosines in the corpus, of pairs in the leak too."""
+    usable, points, rows = space.usable["queries"], space.points["queries"], space.rows("corpus")
+    chosen = sweep.bandwidths[sweep.best : sweep.best + 1]
+    _, squared = kde.nearest(points[usable], rows, config.neighbours)
+    cosines = 1 - squared / 2  # All points have length 1.
+    table: Table = {
+        "density": _spread(kde.log_density(points[usable], rows, chosen, config.kernel)[0], usable),
+        "nearest": _spread(cosines[:, 0], usable),
+        "mean_nearest": _spread(cosines.mean(1), usable),
+    }
+    asked = usable & paired
+    for column, members in (("tuning", background | True), ("background", background)):
+        held = space.points["tuning"][space.usable["tuning"] & members]
+        table[column] = _spread(kde.log_density(points[asked], held, chosen, config.kernel)[0], asked)
+    return table
 
 
 def _queries(stages: Stages) -> Table:
@@ -71,13 +77,14 @@ def _queries(stages: Stages) -> Table:
     asked = queries.examples(np.arange(queries.count), queries.longest, queries.count)
     targets = asked["loss_weights"]
     table: Table = {
-        "id": queries.ids,
+        "id": list(queries.ids),
         "target_tokens": targets.sum(1).astype(int).tolist(),
         "tokens": queries.spans[:, 0].tolist(),
         "unigram": ((frequency[asked["tokens"]] * targets).sum(1) / targets.sum(1)).tolist(),
     }
+    records = list(queries.records)
     for name in ("relation", "subject", "sentence", "wordings", "pair", "role", "kind", "copies"):
-        table[name] = [record["fields"].get(name) for record in queries.records]
+        table[name] = [record["fields"].get(name) for record in records]
     for ending, stage in (("", "answers"), ("_tuned", "answers_tuned")):
         answers = stages.answers(stage)
         table[f"log_p{ending}"] = [row["target_log_probability"] for row in answers]
@@ -85,10 +92,10 @@ def _queries(stages: Stages) -> Table:
     return table
 
 
-def _swept(sweep: Sweep, kernel: str, space: spaces.Space, log_p: np.ndarray) -> dict[str, Any]:
-    """A sweep, and how log perplexity and the log density go together under each of its bandwidths."""
-    usable = space.usable["queries"]
-    densities = kde.log_density(space.points["queries"][usable], space.rows("corpus"), sweep.bandwidths, kernel)
+def _swept(sweep: Sweep, kernel: str, space: spaces.Space, drawn: np.ndarray, perplexity: np.ndarray) -> dict[str, Any]:
+    """A sweep, and how log perplexity and the log density of some queries go together under each of its bandwidths."""
+    rows = drawn[space.usable["queries"][drawn]]
+    densities = kde.log_density(space.points["queries"][rows], space.rows("corpus"), sweep.bandwidths, kernel)
     return {
         "bandwidths": sweep.bandwidths.tolist(),
         "held_out": sweep.held_out.tolist(),
@@ -96,7 +103,7 @@ def _swept(sweep: Sweep, kernel: str, space: spaces.Space, log_p: np.ndarray) ->
         "at_edge": sweep.at_edge,
         "median_distance": sweep.median_distance,
         "coinciding": sweep.coinciding,
-        "correlations": [_correlation(density, -log_p[usable]) for density in densities],
+        "correlations": [_correlation(density, perplexity[rows]) for density in densities],
     }
 
 

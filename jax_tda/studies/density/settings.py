@@ -72,7 +72,7 @@ class DensityConfig:
     held_out: int = 500
     neighbours: int = 10
     sample: int = 500
-    draws: int = 20
+    draws: int = 10
     permutations: int = 999
     pairs: int = 40
     copies: tuple[int, ...] = (1, 2, 4)
