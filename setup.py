@@ -37,6 +37,7 @@ EXTRAS = {
         "nbclient>=0.10",
         "nbformat>=5.10",
         "pytest>=9.0",
+        "pyyaml>=6.0",
         "ruff==0.17.6",  # Pinned: another version formats otherwise, and `make check` would fail by itself.
         "torch==2.13.0",  # Pinned: what imported models are compared with.
         "transformers>=5.20",

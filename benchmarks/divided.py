@@ -1,27 +1,19 @@
 """Bytes per chip of encoding and training with divided weights, as the TPU compiler counts them; of no chip at all.
 
-    pip install -e '.[tpu_compile]'
     JAX_PLATFORMS=cpu python benchmarks/divided.py [--programs rank_one exact train] [--layers 32] [--remat 1] […]
 
-Hardware: any CPU; libtpu compiles for a topology that is not there. At the defaults (8B parameters on v5e:16x16) two to
-six minutes a program. Expected: one JSON line; every program fits 16 GiB, and rank_one needs less than train.
+Hardware: any CPU; libtpu, which `make venv` brings, compiles for a topology that is not there. At the defaults (8B
+parameters on v5e:16x16) two to six minutes a program. Expected: one JSON line; every program fits 16 GiB, and rank_one
+needs less than train.
 """
 
 import argparse
 import json
-import os
-
-# libtpu reads these when it is loaded: no chip is asked for, none is waited for or locked.
-os.environ["TPU_SKIP_MDS_QUERY"] = "1"
-os.environ["TPU_WORKER_HOSTNAMES"] = "localhost"
-os.environ["TPU_ACCELERATOR_TYPE"] = "v5litepod-4"
-os.environ["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"
-
-from jax.experimental import topologies
 
 from jax_tda.core import mesh as meshes
 from jax_tda.encoding.abstract import encode_program
 from jax_tda.models.decoder import DecoderConfig
+from jax_tda.planning import chips, compiler
 from jax_tda.training.abstract import step_program
 from jax_tda.training.optimizers import OptimizerConfig
 
@@ -60,7 +52,8 @@ def main():
     parser.add_argument("--topology", default="v5e:16x16")
     parser.add_argument("--programs", nargs="+", default=["rank_one", "exact", "train"])
     options = parser.parse_args()
-    devices = topologies.get_topology_desc(options.topology, "tpu").devices
+    compiler.without_a_chip()
+    devices = compiler.devices(chips.topology(options.topology))
     mesh = meshes.make_mesh(meshes.MeshConfig(options.data, options.model), devices=devices)
     found = {}
     for name in options.programs:

@@ -1,28 +1,19 @@
 """Bytes per chip of the exact encoding step compiled for a TPU, with the kernel and with XLA's own products.
 
-    pip install -e '.[tpu_compile]'
     JAX_PLATFORMS=cpu python benchmarks/exact_kernel.py [--alone] [--dtype bfloat16] [--precision default] […]
 
-Hardware: any CPU; libtpu compiles for a topology that is not there. Some minutes at the defaults. Expected: one JSON
-line, in which the kernel's temporaries hold no per-example gradient of batch × width × mlp_width × 4 bytes
-(docs/decisions/0016).
+Hardware: any CPU; libtpu, which `make venv` brings, compiles for a topology that is not there. Some minutes at the
+defaults. Expected: one JSON line, in which the kernel's temporaries hold no per-example gradient of batch × width ×
+mlp_width × 4 bytes (docs/decisions/0016).
 """
 
 import argparse
 import json
-import os
-
-# libtpu reads these when it is loaded: no chip is asked for, none is waited for or locked.
-os.environ["TPU_SKIP_MDS_QUERY"] = "1"
-os.environ["TPU_WORKER_HOSTNAMES"] = "localhost"
-os.environ["TPU_ACCELERATOR_TYPE"] = "v5litepod-4"
-os.environ["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.experimental import topologies
 from jax.sharding import NamedSharding, PartitionSpec
 
 from jax_tda.core import mesh as meshes
@@ -30,6 +21,7 @@ from jax_tda.encoding import exact_kernel, probe
 from jax_tda.encoding.encoder import Encoder
 from jax_tda.encoding.second_moments import second_moments_from
 from jax_tda.models.decoder import Decoder, DecoderConfig
+from jax_tda.planning import chips, compiler
 
 KERNEL = exact_kernel.projected_gradient
 
@@ -109,7 +101,8 @@ def main():
     parser.add_argument("--topology", default="v5e:2x2")
     parser.add_argument("--alone", action="store_true", help="one layer's product, width × mlp_width, without a model")
     options = parser.parse_args()
-    mesh = meshes.make_mesh(devices=topologies.get_topology_desc(options.topology, "tpu").devices)
+    compiler.without_a_chip()
+    mesh = meshes.make_mesh(devices=compiler.devices(chips.topology(options.topology)))
     gradient = options.batch * options.width * options.mlp_width * 4
     found = {name: compiled(options, mesh, how) for name, how in (("kernel", KERNEL), ("xla", probe.xla_gradient))}
     print(json.dumps(vars(options) | {"bytes_of_gradients": gradient} | found))

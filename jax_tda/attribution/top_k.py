@@ -23,7 +23,8 @@ class Ends(NamedTuple):
 
 
 @functools.partial(jax.jit, static_argnames="k")
-def _merge(high: _End, low: _End, parts_QN: list[jax.Array], start: jax.Array, k: int) -> tuple[_End, _End]:
+def merge(high: _End, low: _End, parts_QN: list[jax.Array], start: jax.Array, k: int) -> tuple[_End, _End]:
+    """Both ends, each rows and scores [Q, k], with the scores of the next rows, those at `start` and after."""
     scores_QN = jnp.concatenate(parts_QN, axis=1)
     ranked = jnp.isfinite(scores_QN)
     # top_k puts 0 before −0, which are one score.
@@ -68,7 +69,7 @@ class Best:
 
     def _flush(self) -> None:
         if self._waiting:
-            self._high, self._low = _merge(self._high, self._low, self._waiting, jnp.int32(self._start), self._k)
+            self._high, self._low = merge(self._high, self._low, self._waiting, jnp.int32(self._start), self._k)
             self._waiting = []
 
     def ends(self) -> Ends:

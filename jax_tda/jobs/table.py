@@ -23,6 +23,7 @@ JOBS: Mapping[str, str] = {
     "rank_baseline": "jax_tda.baselines.run:RankBaselineConfig",
     "evaluate": "jax_tda.evaluation.run:EvaluateConfig",
     "show": "jax_tda.viewer.run:ShowConfig",
+    "plan": "jax_tda.planning.run:PlanConfig",
     "study_density": "jax_tda.studies.density.settings:DensityConfig",
     "study_scaling": "jax_tda.studies.scaling.settings:ScalingConfig",
     "study_acquisition": "jax_tda.studies.acquisition.config:AcquisitionConfig",

@@ -2,13 +2,15 @@
 # The whole road on this machine: text in, a judged influence ranking and a page out.
 #
 #   launch/local/trackstar.sh CORPUS QUERIES OUT [--config FILE.gin] [--checkpoint DIR | --continue_from DIR]
-#                             [--embedding MODEL] [--seed N] [--processes N] [--print]
+#                             [--embedding MODEL] [--seed N] [--processes N | --multiprocess] [--print]
 #
 # CORPUS and QUERIES are JSON lines files, or seqio:TASK. Without --checkpoint a model is trained on CORPUS first: with
 # its own vocabulary from scratch, or from the checkpoint that --continue_from names. DIR is what this road or the job
 # import_checkpoint wrote. --embedding adds a sentence encoder (a Hugging Face folder) to the methods. --print shows the
-# commands instead of running them. --processes divides every job among N processes of this machine. The same command
-# run again goes on where it stopped. PYTHON names the interpreter; otherwise it is the checkout's .venv, or `python`.
+# commands instead of running them. --processes divides every job among N processes of this machine; --multiprocess says
+# that this same command runs in every process of a cluster, which the launchers beside this folder see to. The same
+# command run again goes on where it stopped; exit code 75 asks for that. PYTHON names the interpreter; otherwise it is
+# the checkout's .venv, or `python`.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -17,12 +19,13 @@ if [ -z "${PYTHON:-}" ]; then
 fi
 
 usage() {
-  sed -n '2,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
+  sed -n '2,13s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
   [ "$#" -eq 0 ] || printf '\n%s\n' "$1" >&2
   exit 2
 }
 
-config=$root/configs/road/demo.gin checkpoint='' initial='' embedding='' seed='' processes=1 print=false places=()
+config=$root/configs/road/demo.gin checkpoint='' initial='' embedding='' seed='' processes=1 print=false
+multiprocess=false places=()
 while [ "$#" -gt 0 ]; do
   case $1 in
     --config | --checkpoint | --continue_from | --embedding | --seed | --processes)
@@ -38,6 +41,7 @@ while [ "$#" -gt 0 ]; do
       shift 2
       ;;
     --print) print=true && shift ;;
+    --multiprocess) multiprocess=true && shift ;;
     -*) usage "unknown option $1" ;;
     *) places+=("$1") && shift ;;
   esac
@@ -46,6 +50,7 @@ done
 corpus=${places[0]} queries=${places[1]} out=${places[2]%/}
 [ -z "$checkpoint" ] || [ -z "$initial" ] || usage "--checkpoint trains nothing, --continue_from does: give one of them"
 case $seed in *[!0-9]*) usage "--seed needs a whole number, not $seed" ;; esac
+[ "$processes" = 1 ] || ! $multiprocess || usage "--processes is for one machine, --multiprocess for a cluster"
 case $processes in '' | *[!0-9]* | 0*) usage "--processes needs a number of at least 1, not $processes" ;; esac
 
 # A gin string literal: whatever the path holds, it stays one value.
@@ -69,12 +74,29 @@ job() {
       command+=("--gin_bindings=$binding.seed=$((10#$seed))")
     done
   fi
+  if $multiprocess; then command+=(--multiprocess); fi
   if $print; then
     printf '%q ' "${command[@]}" && echo
-  else
-    echo "── $verb → $output"
-    "${command[@]}"
+    return
   fi
+  echo "── $verb → $output"
+  if $multiprocess; then run_signalled "${command[@]}"; else "${command[@]}"; fi
+}
+
+# A cluster tells this script, not the job, that it must stop. The job is told, and its answer awaited.
+run_signalled() {
+  local code=0 signalled=false
+  "$@" &
+  local child=$!
+  trap 'signalled=true; kill -TERM "$child" 2> /dev/null || true' TERM
+  wait "$child" || code=$?
+  # A signal ends a wait, with a code of its own.
+  while $signalled; do
+    signalled=false code=0
+    wait "$child" || code=$?
+  done
+  trap - TERM
+  return "$code"
 }
 
 trains=false

@@ -1,0 +1,219 @@
+"""The launchers for clusters start the local road in every process, and try again what is worth another attempt."""
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from tests.house import tree
+
+ROAD = tree.ROOT / "launch/local/trackstar.sh"
+NEEDED = {
+    "tpu_vm": ("--name", "pod", "--zone", "here", "--accelerator", "v5litepod-16", "--version", "an-image"),
+    "slurm": (),
+    "gke": ("--name", "slice", "--image", "an/image", "--accelerator", "tpu-v5p-slice", "--topology", "4x4x8"),
+}
+STRANGE = ["plain", "two words", "it's", 'say "hi"', "back\\slash\\", "$HOME `id` $(id)", "-n & ; | *", "#: {λ}", "1"]
+
+
+def ran(script, *arguments, path="/usr/bin:/bin", **more):
+    environment = {"PATH": path, "PYTHON": sys.executable, "LC_ALL": "C.UTF-8", **more}
+    command = ["bash", str(script), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+
+def launcher(kind):
+    return tree.ROOT / "launch" / kind / "trackstar.sh"
+
+
+def printed(kind, *arguments):
+    ended = ran(launcher(kind), *arguments[:3], *NEEDED[kind], "--print", *arguments[3:])
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+def commands(text):
+    return [shlex.split(line) for line in text.splitlines()]
+
+
+def jobset(text):
+    (document,) = yaml.safe_load_all(text.split("<< 'END_OF_JOBSET'\n")[1].removesuffix("END_OF_JOBSET\n"))
+    return document
+
+
+def road_arguments(kind, text):
+    """What every process gives to launch/local/trackstar.sh."""
+    if kind == "gke":
+        (job,) = jobset(text)["spec"]["replicatedJobs"]
+        (container,) = job["template"]["spec"]["template"]["spec"]["containers"]
+        assert container["command"] == ["launch/local/trackstar.sh"]
+        return container["args"]
+    if kind == "slurm":
+        (command,) = commands(text)
+        return command[command.index(str(tree.ROOT)) + 2 :]
+    told = next(word for words in commands(text) for word in words if "launch/local/trackstar.sh" in word)
+    words = shlex.split(told.removeprefix("--command="))
+    return words[words.index("jax_tda/launch/local/trackstar.sh") + 1 :]
+
+
+@pytest.mark.parametrize("kind", NEEDED)
+@pytest.mark.parametrize("path", STRANGE)
+def test_every_process_goes_the_local_road_with_the_arguments_as_they_were_given(kind, path):
+    """Law: the launcher's arguments, through every quoting, are those that one would type for one process."""
+    given = (f"c/{path}", f"q/{path}", f"gs://o/{path}")
+    more = ["--continue_from", f"k/{path}", "--embedding", f"e/{path}", "--seed", "3"]
+    arguments = road_arguments(kind, printed(kind, *given, *more))
+    config = ["--config", arguments[arguments.index("--config") + 1]] if kind != "slurm" else []
+    assert arguments == [*given, *config, *more, "--multiprocess"]
+    ended = ran(ROAD, *arguments, "--print")
+    assert ended.returncode == 0, ended.stderr
+    jobs = commands(ended.stdout)
+    assert jobs[0][2] == "jax_tda.jobs.check_road" and jobs[-1][2] == "jax_tda.jobs.show"
+    assert all(job[-1] == "--multiprocess" for job in jobs)
+
+
+def test_one_process_is_not_told_that_there_are_others():
+    """Law: without --multiprocess no job waits for others."""
+    jobs = commands(ran(ROAD, "c", "q", "o", "--print").stdout)
+    assert jobs and not any("--multiprocess" in job for job in jobs)
+
+
+def test_a_pod_is_made_filled_used_and_deleted_by_one_name():
+    """Law: create, scp, scp, install, go, delete; all of one name and zone, further options for create alone."""
+    lines = commands(printed("tpu_vm", "c", "q", "gs://o", "--", "--spot"))
+    pods = [line for line in lines if line[0] == "gcloud"]
+    assert [line[4] for line in pods] == ["create", "scp", "scp", "ssh", "ssh", "delete"]
+    assert all("--zone=here" in line and any(word.split(":")[0] == "pod" for word in line) for line in pods)
+    assert [line[4] for line in pods if "--spot" in line] == ["create"]
+    assert all("--worker=all" in line for line in pods if line[4] in ("scp", "ssh"))
+    kept = commands(printed("tpu_vm", "c", "q", "gs://o", "--keep"))
+    assert [line for line in lines if line[4] != "delete"][1:] == kept[1:]
+
+
+def test_a_jobset_has_a_pod_for_every_host_and_fails_for_bad_input_alone():
+    """Law: hosts = chips / chips per host; exit code 2 ends it, whatever else restarts all pods together."""
+    text = printed("gke", "c", "q", "gs://o", "--attempts", "7")
+    spec = jobset(text)["spec"]
+    (job,) = spec["replicatedJobs"]
+    inner = job["template"]["spec"]
+    assert inner["parallelism"] == inner["completions"] == 4 * 4 * 8 // 4 and inner["backoffLimit"] == 0
+    (rule,) = inner["podFailurePolicy"]["rules"]
+    assert rule["action"] == "FailJob" and rule["onExitCodes"]["values"] == [2]
+    assert spec["failurePolicy"]["maxRestarts"] == 7
+    assert spec["failurePolicy"]["rules"] == [{"action": "FailJobSet", "onJobFailureReasons": ["PodFailurePolicy"]}]
+    pod = inner["template"]["spec"]
+    assert pod["restartPolicy"] == "Never" and pod["containers"][0]["resources"]["limits"]["google.com/tpu"] == 4
+    assert pod["nodeSelector"]["cloud.google.com/gke-tpu-topology"] == "4x4x8"
+    config_map = pod["volumes"][0]["configMap"]["name"]
+    made = [line for line in commands(text.split("kubectl apply")[0]) if line[1] == "create"]
+    assert made == [
+        ["kubectl", "create", "configmap", config_map, f"--from-file=road.gin={tree.ROOT}/configs/road/demo.gin"]
+    ]
+
+
+@pytest.mark.parametrize("kind", NEEDED)
+@pytest.mark.parametrize(
+    "arguments", [("c", "q"), ("c", "q", "o", "x"), ("c", "q", "o", "--attempts", "many"), ("--no",)]
+)
+def test_a_command_that_cannot_be_meant_is_refused_with_the_usage(kind, arguments):
+    """Law: nothing is made or run."""
+    ended = ran(launcher(kind), *NEEDED[kind], *arguments)
+    assert ended.returncode == 2 and "CORPUS QUERIES OUT" in ended.stderr and not ended.stdout
+
+
+@pytest.mark.parametrize("kind", ["tpu_vm", "gke"])
+def test_what_a_launcher_cannot_do_without_is_asked_for(kind):
+    """Law: a pod without a name or a kind is refused before anything is made."""
+    for missing in NEEDED[kind][::2]:
+        at = NEEDED[kind].index(missing)
+        given = NEEDED[kind][:at] + NEEDED[kind][at + 2 :]
+        ended = ran(launcher(kind), "c", "q", "o", *given)
+        assert ended.returncode == 2 and f"{missing} is needed" in ended.stderr
+
+
+@pytest.fixture
+def stand_ins(tmp_path):
+    """A PATH on which the clusters' programs write down what they were told, and end as `codes` says, run by run."""
+    folder = tmp_path / "programs"
+    folder.mkdir()
+    log, codes = tmp_path / "log", tmp_path / "codes"
+    for name in ("gcloud", "srun", "scontrol", "git", "sleep"):
+        script = f'#!/bin/bash\necho {name} "$@" >> {shlex.quote(str(log))}\n'
+        if name in ("gcloud", "srun"):
+            # The road itself takes the next code from the list; a pod is there once it was made.
+            script += (
+                f'case "$*" in *trackstar.sh*) code=$(head -1 {codes}); sed -i 1d {codes}; exit "$code" ;; esac\n'
+                f'case "$*" in *describe*) grep -q "tpu-vm create" {log} && echo READY ;; esac\nexit 0\n'
+            )
+        (folder / name).write_text(script)
+        (folder / name).chmod(0o755)
+    return f"{folder}:/usr/bin:/bin", log, codes
+
+
+@pytest.mark.parametrize(
+    ("ends", "code", "attempts"), [((75, 134, 0), 0, 3), ((2,), 2, 1), ((255, 75, 75, 75), 75, 4), ((0,), 0, 1)]
+)
+def test_a_pod_goes_on_until_the_road_ends_or_its_input_is_bad(stand_ins, ends, code, attempts):
+    """Law: 0 and 2 are final, every other code is another attempt, as often as was asked for; then no pod is left."""
+    path, log, codes = stand_ins
+    codes.write_text("".join(f"{end}\n" for end in ends))
+    ended = ran(launcher("tpu_vm"), "c", "q", "gs://o", *NEEDED["tpu_vm"], "--attempts", "4", path=path)
+    assert ended.returncode == code, ended.stderr
+    told = log.read_text().splitlines()
+    assert sum("launch/local/trackstar.sh" in line for line in told) == attempts
+    assert sum("tpu-vm create" in line for line in told) == 1 and "tpu-vm delete" in told[-1]
+
+
+@pytest.mark.parametrize(
+    ("end", "restarts", "again"), [(75, 0, True), (137, 1, True), (75, 3, False), (2, 0, False), (0, 0, False)]
+)
+def test_a_slurm_job_is_put_back_in_the_queue_unless_it_ended_or_its_input_is_bad(stand_ins, end, restarts, again):
+    """Law: as above, SLURM counting the attempts; the job's exit code is the road's."""
+    path, log, codes = stand_ins
+    codes.write_text(f"{end}\n")
+    more = {"SLURM_JOB_ID": "17", "SLURM_RESTART_COUNT": str(restarts)}
+    ended = ran(tree.ROOT / "launch/slurm/batch.sh", str(tree.ROOT), "4", "c c", "q", "o", path=path, **more)
+    assert ended.returncode == end
+    told = log.read_text().splitlines()
+    assert told[0] == f"srun --wait=60 {ROAD} c c q o"
+    assert told[1:] == (["scontrol requeue 17"] if again else [])
+
+
+_JOB = """#!/bin/bash
+echo "$$" > {started}
+trap 'echo told >> {told}; sleep 0.2; exit 75' TERM
+while true; do sleep 0.05; done
+"""
+
+
+def test_a_signal_to_the_road_reaches_its_job_whose_answer_is_the_roads(tmp_path):
+    """Law: SIGTERM to the script alone ends the job in its own way, and 75 comes out; nothing is left running."""
+    started, told = tmp_path / "started", tmp_path / "told"
+    job = tmp_path / "python"
+    job.write_text(_JOB.format(started=started, told=told))
+    job.chmod(0o755)
+    command = ["bash", str(ROAD), "c", "q", "o", "--multiprocess"]
+    environment = {"PATH": os.environ["PATH"], "PYTHON": str(job)}
+    road = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    watch = [sys.executable, "-c", f"import os,time\nwhile not os.path.exists({str(started)!r}): time.sleep(0.02)"]
+    subprocess.run(watch, check=True, timeout=60)
+    road.send_signal(signal.SIGTERM)
+    output, errors = road.communicate(timeout=60)
+    assert road.returncode == 75, errors
+    assert told.read_text() == "told\n" and output.count("──") == 1
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(started.read_text()), 0)
+
+
+def test_a_job_that_asks_for_another_attempt_ends_the_road_with_its_code(tmp_path):
+    """Law: no later job runs, with one process and with many."""
+    job = tmp_path / "python"
+    job.write_text("#!/bin/bash\nexit 75\n")
+    job.chmod(0o755)
+    for more in ((), ("--multiprocess",)):
+        ended = ran(ROAD, "c", "q", "o", *more, PYTHON=str(job))
+        assert ended.returncode == 75 and ended.stdout.count("──") == 1
