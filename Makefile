@@ -44,8 +44,8 @@ $(INSTALLED): setup.py
 	  echo "Creating $(VENV) with $$($$found --version)"; \
 	  $$found -m venv $(VENV); \
 	fi; \
-	echo "Installing jax_tda[seqio,demo,import,test] into $(VENV) (some minutes, about 3.5 GB)"; \
-	$(PYTHON) -m pip install -qq --disable-pip-version-check --editable '.[seqio,demo,import,test]'
+	echo "Installing jax_tda[seqio,demo,import,gcs,s3,test] into $(VENV) (some minutes, about 3.5 GB)"; \
+	$(PYTHON) -m pip install -qq --disable-pip-version-check --editable '.[seqio,demo,import,gcs,s3,test]'
 	@touch $@
 
 demo: $(INSTALLED)

@@ -18,6 +18,7 @@ import numpy as np
 from jax_tda.artifacts.arrays import Array
 from jax_tda.artifacts.artifact import Reader, Writer, open_artifact
 from jax_tda.artifacts.formats import StoreConfig
+from jax_tda.artifacts.lines import Names
 from jax_tda.core.errors import InputError
 
 KIND = "encodings"
@@ -95,9 +96,9 @@ class EncodingStore:
         self.shard_rows: int = self._encodings.shard_rows
 
     @functools.cached_property
-    def ids(self) -> list[str]:
+    def ids(self) -> Names:
         """Example ids by row."""
-        return [row["id"] for row in self.reader.read_lines("ids.jsonl")]
+        return Names(self.reader.lines("ids.jsonl"))
 
     @functools.cached_property
     def status(self) -> np.ndarray:

@@ -6,9 +6,11 @@ import numpy as np
 
 from jax_tda.artifacts.artifact import Reader, begin
 from jax_tda.artifacts.encodings import OK, check_joinable, open_encodings
+from jax_tda.artifacts.together import by_first
 from jax_tda.attribution import comparison, scan
 from jax_tda.attribution.run import correction_facts
-from jax_tda.core.config import input_path, settings
+from jax_tda.core.config import input_path, machine, settings
+from jax_tda.core.mesh import MeshConfig
 
 KIND = "scores"
 
@@ -23,6 +25,7 @@ class ScoreDenselyConfig:
       correction: R^(-1/2) from `mix_curvature`, with these encodings' norms or without; empty for the identity.
       unit_norm: whether scores are cosines.
       queries_at_once: queries scored per pass over a shard.
+      mesh: how devices share the work.
     """
 
     train: str = input_path()
@@ -30,6 +33,7 @@ class ScoreDenselyConfig:
     correction: str = input_path()
     unit_norm: bool = True
     queries_at_once: int = 1024
+    mesh: MeshConfig = machine(MeshConfig())
 
 
 def plan(config: ScoreDenselyConfig, output: str) -> str:
@@ -41,6 +45,7 @@ def plan(config: ScoreDenselyConfig, output: str) -> str:
     return said
 
 
+@by_first
 def run(config: ScoreDenselyConfig, output: str) -> Reader:
     """Writes `scores` float32 [queries, examples], NaN where an example or a query is not ranked, and the ids of both.
 

@@ -11,11 +11,13 @@ import numpy as np
 from jax_tda.artifacts import ranking
 from jax_tda.artifacts.artifact import Reader, begin, open_artifact
 from jax_tda.artifacts.encodings import EncodingStore, check_joinable, open_encodings
+from jax_tda.artifacts.together import by_first
 from jax_tda.attribution import curvature, estimate, lines, mix, scan, similarity
 from jax_tda.attribution.run import check_top_k
 from jax_tda.attribution.top_k import Best, Ends
-from jax_tda.core.config import input_path, settings
+from jax_tda.core.config import input_path, machine, settings
 from jax_tda.core.errors import InputError
+from jax_tda.core.mesh import MeshConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +38,7 @@ class ScoreSweepConfig:
       component_fraction: the rule reads the spectra at this share of the encoding's dimension, when `component` is 0.
       component: the rule's k itself.
       queries_at_once: queries scored per pass over a shard.
+      mesh: how devices share the work.
     """
 
     train: str = input_path()
@@ -51,6 +54,7 @@ class ScoreSweepConfig:
     component_fraction: float = 0.015
     component: int = 0
     queries_at_once: int = 1024
+    mesh: MeshConfig = machine(MeshConfig())
 
 
 class _Scores(NamedTuple):
@@ -81,6 +85,7 @@ def plan(config: ScoreSweepConfig, output: str) -> str:
     return f"score_sweep: one pass over {config.train} for {len(names)} rankings → {output}\n  " + "\n  ".join(names)
 
 
+@by_first
 def run(config: ScoreSweepConfig, output: str) -> Reader:
     """Writes `NAME.jsonl` for every combination, each what `mix_curvature` and `score` give alone, up to rounding."""
     _check(config)

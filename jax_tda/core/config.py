@@ -1,9 +1,9 @@
-"""What the frozen dataclasses that steer jobs have in common: which fields are inputs, and the settings that remain."""
+"""What the frozen dataclasses that steer jobs have in common: which fields are no settings, and those that remain."""
 
 import dataclasses
 from typing import Any
 
-_INPUT = "input"
+_INPUT, _MACHINE = "input", "machine"
 
 
 def input_path(default: str = "") -> Any:
@@ -14,11 +14,16 @@ def input_path(default: str = "") -> Any:
     return dataclasses.field(default=default, metadata={_INPUT: True})
 
 
+def machine(default: Any) -> Any:
+    """A config field that says how a machine is used; it changes no number, and a run may go on with another value."""
+    return dataclasses.field(default=default, metadata={_MACHINE: True})
+
+
 def settings(config: Any) -> dict[str, Any]:
-    """Every field of a config dataclass that can change a number: all but the paths of its inputs."""
+    """Every field of a config dataclass that can change a number: neither inputs' paths nor how a machine is used."""
     kept = {}
     for field in dataclasses.fields(config):
-        if field.metadata.get(_INPUT):
+        if field.metadata.get(_INPUT) or field.metadata.get(_MACHINE):
             continue
         value = getattr(config, field.name)
         kept[field.name] = settings(value) if dataclasses.is_dataclass(value) else value

@@ -1,6 +1,7 @@
 """Where arrays live: a mesh of devices, and the one table that maps the meaning of an axis to a mesh axis."""
 
 import contextlib
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,18 +10,28 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from jax_tda.core import processes
 from jax_tda.core.errors import InputError
 
 DATA, MODEL = "data", "model"
 
-# What an axis means -> the mesh axis that it is split over; None: every device holds it whole.
+# What an axis means -> the mesh axis that it is split over; None: every device holds it whole. Weights and activations
+# have names of their own for one dimension: a weight's side of the residual stream is divided like the examples are.
 RULES: Mapping[str, str | None] = {
-    "batch": DATA,
+    # Weights.
     "layer": None,
-    "embed": None,
+    "embed": DATA,
     "heads": MODEL,
+    "kv_heads": MODEL,
     "mlp": MODEL,
     "vocabulary": MODEL,
+    "any": DATA,  # Of a model whose axes nobody named: the largest that can be divided.
+    # Activations, and a weight's embed where it is used.
+    "batch": DATA,
+    "position": None,
+    "stream": None,
+    # A projection's p where its other side is the stream's.
+    "projected": MODEL,
 }
 
 
@@ -41,31 +52,72 @@ def one_cpu_device_per_core(most: int = 8) -> None:
             jax.config.update("jax_num_cpu_devices", min(cores, most))
 
 
-def make_mesh(
-    data: int = 0, model: int = 1, devices: Sequence[jax.Device] | None = None, axes: tuple[str, str] = (DATA, MODEL)
-) -> Mesh:
-    """A two-dimensional mesh of devices whose axes the compiler may shard over as it sees fit.
+_WEIGHTS = ("", "sharded", "replicated")
+
+
+@dataclasses.dataclass(frozen=True)
+class MeshConfig:
+    """How devices share the work; it changes no number beyond docs/precision.md, and is not part of any artifact.
 
     Args:
       data: the number of groups that examples are divided over; 0 takes all devices that `model` leaves.
-      model: the number of devices that hold one copy of the parameters together.
-      devices: the devices to use, in order; all when None.
-      axes: the names of the two axes.
+      model: the number of devices that share heads, MLP and vocabulary of one group.
+      weights: `sharded` holds every weight once among all devices and gathers a layer's where it is used, `replicated`
+        holds it whole on each. Empty replicates on CPUs where `model` is 1, and shards elsewhere.
+    """
+
+    data: int = 0
+    model: int = 1
+    weights: str = ""
+
+    def __post_init__(self) -> None:
+        self._demand(self.data >= 0, "data", "a number ≥ 0; 0 takes all devices that model leaves")
+        self._demand(self.model >= 1, "model", "a number ≥ 1")
+        self._demand(self.weights in _WEIGHTS, "weights", "'sharded', 'replicated' or ''")
+        self._demand(
+            self.model == 1 or self.weights != "replicated", "weights", "'sharded' or '', as model divides weights"
+        )
+
+    def _demand(self, holds: bool, field: str, expected: str) -> None:
+        if not holds:
+            raise InputError(
+                f"mesh.{field} is not possible", got=repr(getattr(self, field)), expected=expected, remedy="change it"
+            )
+
+
+def make_mesh(config: MeshConfig = MeshConfig(), *, devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """A mesh of devices [data, model] whose axes the compiler may shard over as it sees fit.
+
+    Devices of one process stand together, so that a data group's are as near to each other as can be.
+
+    Args:
+      config: the sizes of the axes.
+      devices: the devices to use; all, of all processes, when None.
 
     Raises:
       InputError: if data × model is not the number of devices.
     """
-    found = list(jax.devices() if devices is None else devices)
-    groups = data or len(found) // max(model, 1)
-    if model < 1 or groups < 1 or groups * model != len(found):
+    # A process that works alone while others wait has its own devices only.
+    found = list((jax.devices() if processes.count() > 1 else jax.local_devices()) if devices is None else devices)
+    if jax.process_count() > 1:
+        found.sort(key=lambda device: (device.process_index, device.id))
+    groups = config.data or len(found) // config.model
+    if groups < 1 or groups * config.model != len(found):
         raise InputError(
-            f"A mesh of data={data} × model={model} does not fit the devices.",
+            f"A mesh of data={config.data} × model={config.model} does not fit the devices.",
             got=f"{len(found)} devices",
             expected="data × model equal to the number of devices (data 0: all that remain)",
-            remedy="change data or model, or set data to 0",
+            remedy="change mesh.data or mesh.model, or set mesh.data to 0",
         )
     # A plain reshape: topology-aware orders refuse some shapes, (32, 8) on a v5e-256 among them.
-    return Mesh(np.array(found).reshape(groups, model), axes, axis_types=(AxisType.Auto, AxisType.Auto))
+    return Mesh(np.array(found).reshape(groups, config.model), (DATA, MODEL), axis_types=(AxisType.Auto,) * 2)
+
+
+def splits_weights(mesh: Mesh | None, weights: str = "") -> bool:
+    """Whether weights are divided over this mesh, `weights` being that of a `MeshConfig`."""
+    if mesh is None or mesh.size == 1 or weights == "replicated":
+        return False
+    return weights == "sharded" or mesh.shape[MODEL] > 1 or mesh.devices.flat[0].platform != "cpu"
 
 
 def sharding(mesh: Mesh, *meanings: str | None) -> NamedSharding:
@@ -107,5 +159,18 @@ def shard_batch(mesh: Mesh, tree: Any) -> Any:
                 remedy=f"choose a batch size divisible by {groups}, or a mesh with fewer data groups",
             )
         return jax.make_array_from_callback(array.shape, placement, lambda index: array[index])
+
+    return jax.tree.map(place, tree)
+
+
+def replicate(mesh: Mesh, tree: Any) -> Any:
+    """Puts arrays that every process holds whole on every device of the mesh."""
+    where = replicated(mesh)
+    if not mesh.is_multi_process:
+        return jax.device_put(tree, where)
+
+    def place(leaf: Any) -> jax.Array:
+        held = np.asarray(leaf)
+        return jax.make_array_from_callback(held.shape, where, lambda index: held[index])
 
     return jax.tree.map(place, tree)

@@ -17,6 +17,7 @@ from typing import Any
 from etils import epath
 
 from jax_tda.artifacts.artifact import Reader, begin
+from jax_tda.artifacts.together import by_first
 from jax_tda.core import seeds
 from jax_tda.core.config import input_path, settings
 from jax_tda.core.errors import InputError
@@ -73,6 +74,7 @@ def plan(config: PrepareProbesConfig, output: str) -> str:
     return f"prepare_probes: {many} passages of {config.source}, probes {', '.join(config.kinds)} → {output}"
 
 
+@by_first
 def run(config: PrepareProbesConfig, output: str) -> Reader:
     """Writes `corpus.jsonl` and `queries.jsonl`; gold is the part that teaches, weak are the passage's other parts."""
     described = settings(config) | {"source": sources.identity(config.source, "", "")}

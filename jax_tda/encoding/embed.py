@@ -15,6 +15,7 @@ import numpy as np
 from jax_tda.artifacts import encodings as schema
 from jax_tda.artifacts.artifact import Reader, Writer, begin
 from jax_tda.artifacts.formats import StoreConfig
+from jax_tda.artifacts.together import by_first
 from jax_tda.core import mesh as meshes
 from jax_tda.core.config import input_path, settings
 from jax_tda.core.errors import InputError
@@ -60,6 +61,7 @@ def plan(config: EmbedConfig, output: str) -> str:
     return "\n".join(lines)
 
 
+@by_first
 def run(config: EmbedConfig, output: str) -> Reader:
     """Writes the encodings artifact; a killed run redoes at most the shard in flight."""
     meshes.one_cpu_device_per_core()

@@ -1,13 +1,17 @@
 """answer: which queries the model answers exactly, and how likely it finds each target."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
 import numpy as np
 
 from jax_tda.artifacts.artifact import Reader, begin, open_artifact
-from jax_tda.core.config import input_path, settings
+from jax_tda.artifacts.together import by_first
+from jax_tda.core import mesh as meshes
+from jax_tda.core.config import input_path, machine, settings
+from jax_tda.core.mesh import MeshConfig
 from jax_tda.core.progress import Progress
 from jax_tda.data import corpus as corpora
 from jax_tda.data.batches import bucket_lengths, sweep
@@ -25,12 +29,14 @@ class AnswerConfig:
       checkpoint: the model.
       before: the model that `checkpoint` was trained on from; every target's gain over it is then told.
       tokens_per_batch: padded tokens at once.
+      mesh: how devices share the work.
     """
 
     queries: str = input_path()
     checkpoint: str = input_path()
     before: str = input_path()
     tokens_per_batch: int = 4096
+    mesh: MeshConfig = machine(MeshConfig())
 
 
 def plan(config: AnswerConfig, output: str) -> str:
@@ -38,6 +44,7 @@ def plan(config: AnswerConfig, output: str) -> str:
     return f"answer: greedy answers of {config.checkpoint} to {config.queries} → {output}"
 
 
+@by_first
 def run(config: AnswerConfig, output: str) -> Reader:
     """Writes the answers artifact: `answers.jsonl`, a line per query.
 
@@ -53,11 +60,11 @@ def run(config: AnswerConfig, output: str) -> Reader:
     if isinstance(writer, Reader):
         return writer
     checkpoint = checkpoint_artifact.open_checkpoint(config.checkpoint)
-    exact, log_p, guesses = _judge(checkpoint, queries, config.tokens_per_batch)
+    exact, log_p, guesses = _judge(checkpoint, queries, config)
     gains: list[dict[str, float]] = [{} for _ in queries.ids]
     if config.before:
         before = checkpoint_artifact.open_checkpoint(config.before)
-        gained = log_p - _judge(before, queries, config.tokens_per_batch)[1]
+        gained = log_p - _judge(before, queries, config)[1]
         gains = [{"gain": float(gain)} for gain in gained]
     vocabulary = queries.vocabulary
     writer.write_lines(
@@ -85,11 +92,13 @@ def run(config: AnswerConfig, output: str) -> Reader:
 
 
 def _judge(
-    checkpoint: checkpoint_artifact.Checkpoint, queries: corpora.Corpus, tokens_per_batch: int
+    checkpoint: checkpoint_artifact.Checkpoint, queries: corpora.Corpus, config: AnswerConfig
 ) -> tuple[np.ndarray, np.ndarray, list[list[int]]]:
-    model, params = checkpoint.model, checkpoint.params()
+    mesh = meshes.make_mesh(config.mesh)
+    model, params = checkpoint.on(mesh, config.mesh.weights)
+    groups = mesh.shape[meshes.DATA]
 
-    @jax.jit
+    @functools.partial(jax.jit, out_shardings=meshes.replicated(mesh))
     def judge(params: Any, tokens: jax.Array, weights: jax.Array) -> Any:
         logits: Any = model.apply({"params": params}, tokens)
         return (
@@ -102,8 +111,10 @@ def _judge(
     exact, log_p = np.zeros(queries.count, bool), np.zeros(queries.count, np.float32)
     guesses: list[list[int]] = [[] for _ in range(queries.count)]
     progress = Progress("answer", queries.count, "queries")
-    for rows, length, size in sweep(np.arange(queries.count), lengths, bucket_lengths(lengths, 2), tokens_per_batch):
-        batch = queries.examples(rows, length, size)
+    for rows, length, size in sweep(
+        np.arange(queries.count), lengths, bucket_lengths(lengths, 2), config.tokens_per_batch
+    ):
+        batch = meshes.shard_batch(mesh, queries.examples(rows, length, -(-size // groups) * groups))
         right, likely, best = jax.device_get(judge(params, batch["tokens"], batch["loss_weights"]))
         exact[rows], log_p[rows] = right[: len(rows)], likely[: len(rows)]
         for place, row in enumerate(rows):

@@ -1,6 +1,6 @@
 """What every job's `main` goes through: flags and gin files in, one frozen config out, errors without a traceback.
 
-python -m jax_tda.jobs.VERB --gin_file=FILE [--gin_bindings=…] --output_dir=DIR [--dry_run]
+python -m jax_tda.jobs.VERB --gin_file=FILE [--gin_bindings=…] --output_dir=DIR [--dry_run] [--seeds N]
 """
 
 import sys
@@ -9,7 +9,7 @@ from typing import Any
 
 from absl import app, flags, logging
 
-from jax_tda.jobs import config_files, failures, settings, table
+from jax_tda.jobs import config_files, failures, group, settings, table
 
 _BAD_INPUT = 2
 
@@ -34,6 +34,8 @@ def run(
     flags.DEFINE_multi_string("gin_bindings", [], "One setting, `job.parameter = value`; may be repeated.")
     flags.DEFINE_string("output_dir", None, "Where the artifact is written.", required=True)
     flags.DEFINE_boolean("dry_run", False, "Print plan, sizes and cost; compute and write nothing.")
+    flags.DEFINE_integer("seeds", None, "Of a study: run it with the seeds 0 to N - 1.")
+    group.define_flags()
 
     def main(arguments: list[str]) -> None:
         if arguments[1:]:
@@ -44,15 +46,18 @@ def run(
         try:
             bindings = config_files.read(given.gin_file, given.gin_bindings)
             config = settings.build(job, bindings, jobs, parts)
+            if given.seeds is not None:
+                config = settings.with_seeds(job, config, given.seeds)
             if given.dry_run:
                 print(plan(config, given.output_dir))
             else:
-                execute(config, given.output_dir)
+                group.work(lambda: execute(config, given.output_dir))
         except Exception as error:
             explained = failures.explained(error, given.output_dir)
             if explained is None:
+                group.give_up()
                 raise
             print(explained, file=sys.stderr)
-            sys.exit(_BAD_INPUT)
+            group.leave(_BAD_INPUT, error)
 
     app.run(main)

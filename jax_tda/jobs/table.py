@@ -23,9 +23,13 @@ JOBS: Mapping[str, str] = {
     "rank_baseline": "jax_tda.baselines.run:RankBaselineConfig",
     "evaluate": "jax_tda.evaluation.run:EvaluateConfig",
     "show": "jax_tda.viewer.run:ShowConfig",
+    "study_density": "jax_tda.studies.density.settings:DensityConfig",
+    "study_scaling": "jax_tda.studies.scaling.settings:ScalingConfig",
+    "study_acquisition": "jax_tda.studies.acquisition.config:AcquisitionConfig",
 }
 
 PARTS: Mapping[str, str] = {
+    "mesh": "jax_tda.core.mesh:MeshConfig",
     "decoder": "jax_tda.models.decoder_config:DecoderConfig",
     "optimizer": "jax_tda.training.optimizers:OptimizerConfig",
     "store": "jax_tda.artifacts.formats:StoreConfig",

@@ -1,6 +1,7 @@
 """pretrain: from a tokenized corpus to a checkpoint with its optimizer state."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -8,7 +9,8 @@ import numpy as np
 
 from jax_tda.artifacts.artifact import Reader, begin
 from jax_tda.core import mesh as meshes
-from jax_tda.core.config import input_path, settings
+from jax_tda.core.config import input_path, machine, settings
+from jax_tda.core.mesh import MeshConfig
 from jax_tda.data import train_vocabulary
 from jax_tda.data.batches import Epochs, bucket_lengths
 from jax_tda.data.corpus import Corpus, open_corpus
@@ -33,6 +35,7 @@ class PretrainConfig:
       seed: of initial parameters and of the order of examples.
       log_every: steps between printed losses.
       save_every: steps between checkpoints that a killed run can go on from.
+      mesh: how devices share the work.
     """
 
     corpus: str = input_path()
@@ -45,6 +48,7 @@ class PretrainConfig:
     seed: int = 0
     log_every: int = 100
     save_every: int = 500
+    mesh: MeshConfig = machine(MeshConfig())
 
 
 def plan(config: PretrainConfig, output: str) -> str:
@@ -73,22 +77,21 @@ def run(config: PretrainConfig, output: str) -> Reader:
     if isinstance(writer, Reader):
         return writer
     training = TrainingConfig(config.steps, config.seed, config.log_every, 0, config.save_every)
-    scratch = writer.scratch()
+    scratch, mesh = writer.scratch(), meshes.make_mesh(config.mesh)
     losses: list[float] = []
     state = train(
         Decoder(decoder),
         config.optimizer,
         training,
-        _batches(corpus, config),
-        initial=initial.params if initial else None,
+        _batches(corpus, config, mesh.shape[meshes.DATA]),
+        mesh=mesh,
+        weights=config.mesh.weights,
+        initial=functools.partial(initial.params, initial.layout(mesh, config.mesh.weights)) if initial else None,
         progress_directory=str(scratch),
         scalars_directory=str(writer.path / "scalars"),
         log=lambda _, seen: losses.append(float(seen["loss"])),
     )
-    place = writer.path / "state"
-    if place.exists():  # An earlier run was killed between this save and the manifest.
-        place.rmtree()
-    checkpoints.save(str(place), state._asdict())
+    checkpoints.save_again(str(writer.path / "state"), state._asdict())
     writer.write_json("decoder.json", settings(decoder))
     writer.write_json("optimizer.json", settings(config.optimizer) | {"steps": config.steps})
     train_vocabulary.write(writer, corpus.vocabulary)
@@ -103,16 +106,15 @@ def run(config: PretrainConfig, output: str) -> Reader:
     )
 
 
-def _batches(corpus: Corpus, config: PretrainConfig) -> Any:
-    """step → batch. Batch sizes are multiples of the number of devices, so that each has its share."""
+def _batches(corpus: Corpus, config: PretrainConfig, groups: int) -> Any:
+    """step → batch. Batch sizes are multiples of the number of data groups, so that each has its share."""
     lengths = corpus.spans[:, 0]
     epochs = Epochs(lengths, bucket_lengths(lengths, config.buckets), config.tokens_per_batch, config.seed)
-    devices = meshes.make_mesh().devices.size
     tokens = corpus.examples(np.arange(corpus.count), corpus.longest, corpus.count)
 
     def batch(step: int) -> dict[str, np.ndarray]:
         rows, length, size = epochs.batch(step)
-        size = -(-size // devices) * devices
+        size = -(-size // groups) * groups
         padded = np.full(size, rows[0])
         padded[: len(rows)] = rows
         weights = tokens["loss_weights"][padded, :length] * (np.arange(size) < len(rows))[:, None]

@@ -2,13 +2,13 @@
 # The whole road on this machine: text in, a judged influence ranking and a page out.
 #
 #   launch/local/trackstar.sh CORPUS QUERIES OUT [--config FILE.gin] [--checkpoint DIR | --continue_from DIR]
-#                             [--embedding MODEL] [--seed N] [--print]
+#                             [--embedding MODEL] [--seed N] [--processes N] [--print]
 #
 # CORPUS and QUERIES are JSON lines files, or seqio:TASK. Without --checkpoint a model is trained on CORPUS first: with
 # its own vocabulary from scratch, or from the checkpoint that --continue_from names. DIR is what this road or the job
 # import_checkpoint wrote. --embedding adds a sentence encoder (a Hugging Face folder) to the methods. --print shows the
-# commands instead of running them. The same command run again goes on where it stopped. PYTHON names the interpreter;
-# otherwise it is the checkout's .venv, or `python`.
+# commands instead of running them. --processes divides every job among N processes of this machine. The same command
+# run again goes on where it stopped. PYTHON names the interpreter; otherwise it is the checkout's .venv, or `python`.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -22,10 +22,10 @@ usage() {
   exit 2
 }
 
-config=$root/configs/road/demo.gin checkpoint='' initial='' embedding='' seed='' print=false places=()
+config=$root/configs/road/demo.gin checkpoint='' initial='' embedding='' seed='' processes=1 print=false places=()
 while [ "$#" -gt 0 ]; do
   case $1 in
-    --config | --checkpoint | --continue_from | --embedding | --seed)
+    --config | --checkpoint | --continue_from | --embedding | --seed | --processes)
       [ "$#" -ge 2 ] || usage "$1 needs a value"
       case $1 in
         --config) config=$2 ;;
@@ -33,6 +33,7 @@ while [ "$#" -gt 0 ]; do
         --continue_from) initial=$2 ;;
         --embedding) embedding=$2 ;;
         --seed) seed=$2 ;;
+        --processes) processes=$2 ;;
       esac
       shift 2
       ;;
@@ -45,6 +46,7 @@ done
 corpus=${places[0]} queries=${places[1]} out=${places[2]%/}
 [ -z "$checkpoint" ] || [ -z "$initial" ] || usage "--checkpoint trains nothing, --continue_from does: give one of them"
 case $seed in *[!0-9]*) usage "--seed needs a whole number, not $seed" ;; esac
+case $processes in '' | *[!0-9]* | 0*) usage "--processes needs a number of at least 1, not $processes" ;; esac
 
 # A gin string literal: whatever the path holds, it stays one value.
 text() {
@@ -58,6 +60,9 @@ job() {
   local verb=$1 output=$2 binding
   shift 2
   local command=("$PYTHON" -m "jax_tda.jobs.$verb" "--gin_file=$config" "--output_dir=$output")
+  if [ "$processes" != 1 ]; then
+    command=("$PYTHON" "$root/launch/local/processes.py" --processes "$processes" -- "${command[@]}")
+  fi
   for binding in "$@"; do command+=("--gin_bindings=$binding"); done
   if [ -n "$seed" ]; then
     for binding in pretrain estimate_second_moments encode estimate_curvature rank_baseline evaluate tail_patch; do
@@ -78,8 +83,9 @@ if [ -z "$checkpoint" ]; then
 fi
 model="checkpoint=$(text "$checkpoint")"
 # An imported checkpoint has no optimizer state: its second moments are estimated on the way.
-moments=''
-if [ -f "$checkpoint/decoder.json" ] && [ ! -f "$checkpoint/optimizer.json" ]; then moments=$out/second_moments; fi
+moments='' imported=''
+$trains || imported=$("$PYTHON" "$root/launch/local/imported.py" "$checkpoint")
+[ -z "$imported" ] || moments=$out/second_moments
 
 # Before anything is computed: do the files, the number of queries and the settings fit together?
 check=("check_road.corpus=$(text "$corpus")" "check_road.queries=$(text "$queries")")

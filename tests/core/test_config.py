@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from jax_tda.core.config import input_path, settings
+from jax_tda.core.config import input_path, machine, settings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +22,7 @@ class Outer:
     size: int = 3
     names: tuple[str, ...] = ("a",)
     inner: Inner = dataclasses.field(default_factory=Inner)
+    devices: int = machine(1)
 
 
 def test_settings_are_all_fields_but_the_paths_of_inputs():
@@ -31,8 +32,8 @@ def test_settings_are_all_fields_but_the_paths_of_inputs():
 
 
 def test_moving_an_input_changes_no_setting_and_changing_an_option_does():
-    """Law: paths say nothing of the result."""
-    moved = Outer(corpus="elsewhere", queries="", inner=Inner(model="there"))
+    """Law: paths say nothing of the result, nor does the machine."""
+    moved = Outer(corpus="elsewhere", queries="", inner=Inner(model="there"), devices=8)
     assert settings(moved) == settings(Outer())
     for changed in (Outer(size=4), Outer(names=("b",)), Outer(inner=Inner(rate=0.2))):
         assert settings(changed) != settings(Outer())

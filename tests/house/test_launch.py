@@ -2,6 +2,7 @@
 
 import shlex
 import subprocess
+import sys
 
 import pytest
 
@@ -24,7 +25,7 @@ STRANGE = [
 
 def printed(*arguments: str) -> list[list[str]]:
     command = ["bash", str(SCRIPT), *arguments, "--print"]
-    environment = {"PATH": "/usr/bin:/bin", "PYTHON": "python", "LC_ALL": "C.UTF-8"}
+    environment = {"PATH": "/usr/bin:/bin", "PYTHON": sys.executable, "PYTHONPATH": str(tree.ROOT), "LC_ALL": "C.UTF-8"}
     ended = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     return [shlex.split(line) for line in ended.stdout.splitlines()]
 
@@ -99,6 +100,19 @@ def test_a_seed_reaches_every_job_and_is_read_as_a_whole_number():
     for job in printed("c", "q", "o", "--seed", "07"):
         seeds = {name: value for name, value in values(job).items() if name.endswith(".seed")}
         assert "pretrain.seed" in seeds and set(seeds.values()) == {7}
+
+
+def test_every_job_is_divided_among_the_processes_asked_for():
+    """The launcher stands before each job; what it starts is the job of one process."""
+    alone, divided = printed("c", "q", "o"), printed("c", "q", "o", "--processes", "3")
+    for one, several in zip(alone, divided, strict=True):
+        assert several[1].endswith("launch/local/processes.py")
+        assert several[2:5] == ["--processes", "3", "--"] and several[5:] == one
+    for wrong in ("0", "-1", "two", ""):
+        ended = subprocess.run(
+            ["bash", str(SCRIPT), "c", "q", "o", "--processes", wrong], capture_output=True, text=True, check=False
+        )
+        assert ended.returncode == 2 and not ended.stdout
 
 
 def test_a_small_format_is_for_the_corpus_alone():
