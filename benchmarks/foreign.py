@@ -50,9 +50,11 @@ def theirs(path, text, tokens):
 
     place = Path(path)
     folder, options = (place, {}) if place.is_dir() else (place.parent, {"gguf_file": place.name})
-    model = transformers.AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager", **options)
+    # A folder's own type may be narrower; a GGUF file is dequantised to float32 anyway.
+    kind = {"dtype": torch.float32} if place.is_dir() else {}
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager", **options, **kind)
     with torch.no_grad():
-        logits = model.float().eval()(torch.from_numpy(tokens.astype(np.int64))).logits.numpy()
+        logits = model.eval()(torch.from_numpy(tokens.astype(np.int64))).logits.numpy()
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **options)
     return tokenizer(text, add_special_tokens=False)["input_ids"], logits
 
