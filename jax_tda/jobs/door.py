@@ -1,6 +1,6 @@
 """What every job's `main` goes through: flags and gin files in, one frozen config out, errors without a traceback.
 
-python -m jax_tda.jobs.VERB --gin_file=FILE [--gin_bindings=…] --output_dir=DIR [--dry_run]
+python -m jax_tda.jobs.VERB --gin_file=FILE [--gin_bindings=…] --output_dir=DIR [--dry_run] [--seeds N]
 """
 
 import sys
@@ -34,6 +34,7 @@ def run(
     flags.DEFINE_multi_string("gin_bindings", [], "One setting, `job.parameter = value`; may be repeated.")
     flags.DEFINE_string("output_dir", None, "Where the artifact is written.", required=True)
     flags.DEFINE_boolean("dry_run", False, "Print plan, sizes and cost; compute and write nothing.")
+    flags.DEFINE_integer("seeds", None, "Of a study: run it with the seeds 0 to N - 1.")
 
     def main(arguments: list[str]) -> None:
         if arguments[1:]:
@@ -44,6 +45,8 @@ def run(
         try:
             bindings = config_files.read(given.gin_file, given.gin_bindings)
             config = settings.build(job, bindings, jobs, parts)
+            if given.seeds is not None:
+                config = settings.with_seeds(job, config, given.seeds)
             if given.dry_run:
                 print(plan(config, given.output_dir))
             else:

@@ -30,6 +30,7 @@ class WalkConfig:
 @dataclass(frozen=True)
 class RestConfig:
     hours: int
+    seeds: tuple[int, ...] = (0,)
 
 
 JOBS = {"walk": "tests.jobs.fake_jobs:WalkConfig", "rest": "tests.jobs.fake_jobs:RestConfig"}
