@@ -21,6 +21,7 @@ JOBS: Mapping[str, str] = {
     "rank_baseline": "jax_tda.baselines.run:RankBaselineConfig",
     "evaluate": "jax_tda.evaluation.run:EvaluateConfig",
     "show": "jax_tda.viewer.run:ShowConfig",
+    "study_unlearning": "jax_tda.studies.unlearning.settings:StudyUnlearningConfig",
 }
 
 PARTS: Mapping[str, str] = {
@@ -32,6 +33,7 @@ PARTS: Mapping[str, str] = {
     "tail_patch": "jax_tda.evaluation.tail_patch:TailPatchConfig",
     "page": "jax_tda.viewer.settings:PageConfig",
     "bootstrap": "jax_tda.evaluation.bootstrap:BootstrapConfig",
+    "unlearning": "jax_tda.studies.unlearning.loop:UnlearningConfig",
 }
 
 
