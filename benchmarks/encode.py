@@ -1,6 +1,7 @@
 """Tokens per second of encoding, beside what no encoder can avoid, in interleaved rounds of one run.
 
     python benchmarks/encode.py [--layers 4 --width 256 … --threads 1]
+    python benchmarks/encode.py --checkpoint DIR [--context 128 --batch 4]
 
 Prints one JSON line: for each key the median rate and its spread over the rounds, the FLOPs counted, and the share of
 the limit that FLOPs set: rate / (forward × FLOPs of forward / FLOPs that the method cannot avoid).
@@ -10,6 +11,10 @@ the limit that FLOPs set: rate / (forward × FLOPs of forward / FLOPs that the m
     train_step       an ordinary AdamW step on the same batch
     encode_none      no second moments; encode_rank_one: Adam reduced; encode_exact: Adam element-wise
     naive            vmapped whole gradients, divided and projected afterwards
+
+With --checkpoint, a model that was trained or imported, of whatever family, is measured with its own parameters and the
+second moments of two Adam steps, without `encode_exact` and `naive` unless --keys names them; `routes` then counts the
+matrices that are encoded, layer by layer, and the path that each takes.
 
 Each key is the fastest of its variants: layers scanned or unrolled, examples batched or one at a time, with several
 threads also divided over one CPU device per thread, and for the forward pass three ways to the loss. Two rounds over
@@ -30,18 +35,27 @@ def parsed():
     subject.add_options(parser, threads=2, rounds=9)
     parser.add_argument("--optimizer", choices=("adamw", "adafactor"), default="adamw")
     parser.add_argument("--keys", default="", help="comma-separated; all when empty")
+    parser.add_argument("--checkpoint", default="", help="a checkpoint artifact, whose shape replaces the options'")
     return parser.parse_args()
+
+
+KEYS = ("forward", "frozen", "train_step", "encode_none", "encode_rank_one", "encode_exact", "naive")
+
+
+def wanted(o):
+    """The keys that are measured; those that need a gradient per example only of the small default model."""
+    return tuple(key for key in o.keys.split(",") if key) or (KEYS[:5] if o.checkpoint else KEYS)
 
 
 def flops(o):
     """Floating-point operations per token that each method cannot avoid; a product of m×k and k×n counts 2mkn."""
-    head_size = o.width // o.heads
-    kv = o.kv_heads * head_size
-    sides = [(o.width, o.width), (o.width, kv), (o.width, kv), (o.width, o.width)]
-    sides += [(o.width, o.mlp_width), (o.width, o.mlp_width), (o.mlp_width, o.width)]
+    head_size = getattr(o, "head_size", o.width // o.heads)
+    queries, kv = o.heads * head_size, o.kv_heads * head_size
+    sides = [(o.width, queries), (o.width, kv), (o.width, kv), (queries, o.width)]
+    sides += [(o.width, o.mlp_width)] * (1 + getattr(o, "gated", True)) + [(o.mlp_width, o.width)]
     matrices = o.layers * sum(2 * m * n for m, n in sides)
     # Causal attention needs half of the T × T products; counted whole, because that is what every rival computes.
-    attention = o.layers * 2 * 2 * o.context * o.width
+    attention = o.layers * 2 * 2 * o.context * queries
     head = 2 * o.width * o.vocabulary
     forward = matrices + attention + head
     # Nothing below the lowest probes: no gradient of the first layer's input through query, key and value.
@@ -89,7 +103,7 @@ def programs_of(o):
     from jax_tda.core import trees
     from jax_tda.models import likelihood
 
-    made = subject.build(o)
+    made, keys = subject.build(o), wanted(o)
     moments, batch = made.moments(o.optimizer), jax.tree.map(jnp.asarray, made.batch)
     several = meshes.make_mesh() if len(jax.devices()) > 1 else None
 
@@ -99,12 +113,18 @@ def programs_of(o):
     def fused(model, params, tokens, weights):
         """The encoder's own loss, a piece of the vocabulary at a time; without a gradient only its value is formed."""
         hidden = model.apply({"params": params}, tokens, method="hidden")
-        return likelihood.head_loss(hidden[:-1], params["embedding"]["embedding"], tokens[1:], weights[1:])
+        return likelihood.head_loss(hidden[:-1], head(model, params), tokens[1:], weights[1:])
+
+    def head(model, params):
+        """The rows [V, D] that hidden states are multiplied by."""
+        path = model.head_path()
+        leaf = trees.flatten(params)[path]
+        return leaf.T if path.endswith("kernel") else leaf
 
     def value_only(model, params, tokens, weights):
         """Whole logits, their largest, and the sum of powers, with as few passes over them as a loss can have."""
         hidden = model.apply({"params": params}, tokens, method="hidden")
-        logits = hidden[:-1] @ params["embedding"]["embedding"].T
+        logits = hidden[:-1] @ head(model, params).T
         chosen = jnp.take_along_axis(logits, tokens[1:, None], axis=-1)[:, 0]
         return jnp.sum(weights[1:] * (jax.nn.logsumexp(logits, axis=-1) - chosen))
 
@@ -138,9 +158,11 @@ def programs_of(o):
 
     programs = {}
     ways = {"batched": 0, "single": 1}
+    # A model that caps its logits has no loss but the plain one.
+    losses = {"plain": plain, "value": value_only, "fused": fused} if made.scanned.head_path() else {"plain": plain}
     for name, (model, own) in made.models.items():
-        for way, at_once in ways.items():
-            for loss_name, loss in {"plain": plain, "value": value_only, "fused": fused}.items():
+        for way, at_once in ways.items() if "forward" in keys else ():
+            for loss_name, loss in losses.items():
                 programs[f"forward/{name}/{way}/{loss_name}"] = timed(
                     lifted(functools.partial(loss, model), at_once), own, batch
                 )
@@ -150,15 +172,17 @@ def programs_of(o):
                     programs[f"forward/{name}/{way}/{loss_name}/devices"] = timed(
                         lifted(functools.partial(loss, model), at_once, several), shared, split
                     )
+        for way, at_once in ways.items() if "frozen" in keys and "fused" in losses else ():
             programs[f"frozen/{name}/{way}"] = timed(lifted(functools.partial(frozen, model), at_once), own, batch)
-        train, state = made.trained(o.optimizer, name)
-        programs[f"train_step/{name}"] = timed(train, state, batch)
+        if "train_step" in keys:
+            train, state = made.trained(o.optimizer, name)
+            programs[f"train_step/{name}"] = timed(train, state, batch)
     for key, (seconds, reduction) in {
         "encode_none": (None, "rank_one"),
         "encode_rank_one": (moments, "rank_one"),
         "encode_exact": (moments, "exact"),
     }.items():
-        for name in made.models:
+        for name in made.models if key in keys else ():
             for way, at_once in ways.items():
                 for place, mesh in {"": None, "/devices": several}.items():
                     if place and (mesh is None or not at_once):
@@ -168,6 +192,9 @@ def programs_of(o):
                         reduction=reduction, examples_at_once=at_once, unroll_layers=name == "unrolled",
                     )  # fmt: skip
                     programs[f"{key}/{name}/{way}{place}"] = timed(encoder.encode, batch)
+                    o.routes = routes(encoder.plan)
+    if "naive" not in keys:
+        return programs
     reference = Encoder(made.scanned, made.params, None, "groups", o.projected_size)
     sides = {m.path: reference.projections(m.path) for m in reference.plan.matrices}
     leaves = trees.flatten(made.params)
@@ -183,11 +210,18 @@ def programs_of(o):
     return programs
 
 
+def routes(plan):
+    """How many matrices are encoded by each path; a scanned parameter holds one for each layer."""
+    counts = {}
+    for matrix in plan.matrices:
+        counts[matrix.route] = counts.get(matrix.route, 0) + max(1, matrix.layers)
+    return counts
+
+
 def main():
     o = parsed()
     subject.pin(o.threads)
-    wanted = [key for key in o.keys.split(",") if key]
-    programs = {n: p for n, p in programs_of(o).items() if not wanted or n.split("/")[0] in wanted}
+    programs = programs_of(o)
     for program in programs.values():
         program()  # Compiles.
     tokens = o.batch * o.context
@@ -200,7 +234,9 @@ def main():
 def summary(o, rates, tried):
     """Per key median, minimum and maximum of its fastest variant, and the shares of the limits."""
     counted = flops(o)
-    result = {"options": vars(o), "cpu": subject.cpu_model(), "flops_per_token": counted}
+    options = {name: value for name, value in vars(o).items() if name != "routes"}
+    result = {"options": options, "cpu": subject.cpu_model(), "flops_per_token": counted}
+    result["routes"] = getattr(o, "routes", None)
     for name, values in rates.items():
         key = name.split("/")[0]
         result[key] = round(statistics.median(values), 1)

@@ -58,9 +58,9 @@ def step(options, mesh):
     made, whole, split = encoder(options), PartitionSpec(), PartitionSpec(meshes.DATA)
     examples = np.zeros((options.batch * mesh.size, options.context), np.int32)
     placed = jax.shard_map(
-        made._encode_batch, mesh=mesh, in_specs=(whole, whole, split, split), out_specs=split, check_vma=False
+        made.program.encode_batch, mesh=mesh, in_specs=(whole, whole, split, split), out_specs=split, check_vma=False
     )
-    return placed, [(made._leaves, whole), (made._sides, whole), (examples, split), (np.float32(examples), split)]
+    return placed, [(made.leaves, whole), (made.sides, whole), (examples, split), (np.float32(examples), split)]
 
 
 def product(options, mesh):

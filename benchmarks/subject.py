@@ -16,6 +16,18 @@ def add_options(parser, **defaults):
         parser.add_argument(f"--{name}", type=int, default=default)
 
 
+# Beyond so many the encoder scans layers also on a CPU, because compiling them one by one takes too long.
+MOST_UNROLLED = 16
+
+
+def take_shape(o, config):
+    """Makes the options say what shape the checkpoint's decoder has."""
+    o.vocabulary, o.layers, o.width, o.mlp_width = (
+        config.vocabulary_size, config.layers, config.width, config.mlp_width,
+    )  # fmt: skip
+    o.heads, o.kv_heads, o.head_size, o.gated = config.heads, config.kv_heads, config.size_of_head, config.gated
+
+
 def pin(threads):
     """Keeps this process and those that it starts to so many cores; what JAX and BLAS see decides their threads."""
     if hasattr(os, "sched_setaffinity"):
@@ -78,7 +90,7 @@ class Subject:
 
 
 def build(o):
-    """The subject of one run; its numbers depend on the options alone."""
+    """The subject of one run; its numbers depend on the options, or on the checkpoint that they name, alone."""
     import jax
     import jax.numpy as jnp
     import numpy as np
@@ -86,12 +98,21 @@ def build(o):
     from jax_tda.models import layers
     from jax_tda.models.decoder import Decoder, DecoderConfig
 
-    config = DecoderConfig(
-        vocabulary_size=o.vocabulary, layers=o.layers, width=o.width, heads=o.heads, kv_heads=o.kv_heads,
-        mlp_width=o.mlp_width, tied=True,
-    )  # fmt: skip
-    scanned = Decoder(config)
-    params = jax.jit(lambda: scanned.init(jax.random.key(0), jnp.zeros((1, 2), jnp.int32))["params"])()
-    models = {"scanned": (scanned, params), "unrolled": (scanned.unrolled(), layers.unstack_layers(params))}
+    if getattr(o, "checkpoint", ""):
+        from jax_tda.models.checkpoint_artifact import open_checkpoint
+
+        stored = open_checkpoint(o.checkpoint)
+        scanned, params = stored.model, jax.tree.map(jnp.asarray, stored.params())
+        take_shape(o, scanned.config)
+    else:
+        config = DecoderConfig(
+            vocabulary_size=o.vocabulary, layers=o.layers, width=o.width, heads=o.heads, kv_heads=o.kv_heads,
+            mlp_width=o.mlp_width, tied=True,
+        )  # fmt: skip
+        scanned = Decoder(config)
+        params = jax.jit(lambda: scanned.init(jax.random.key(0), jnp.zeros((1, 2), jnp.int32))["params"])()
+    models = {"scanned": (scanned, params)}
+    if o.layers <= MOST_UNROLLED:
+        models["unrolled"] = (scanned.unrolled(), layers.unstack_layers(params))
     tokens = np.random.default_rng(0).integers(1, o.vocabulary, (o.batch, o.context)).astype(np.int32)
     return Subject(models, {"tokens": tokens, "loss_weights": np.ones(tokens.shape, np.float32)})

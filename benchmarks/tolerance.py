@@ -27,6 +27,7 @@ from jax_tda.training.step import mean_loss
 
 LIMITS = {"float32": 1e-5}
 _EXAMPLES, _LENGTH, _BUCKET, _VOCABULARY = 16, 24, 40, 64
+_MESHES = ((8, 1), (4, 2), (2, 4))
 
 
 def distance(got, expected):
@@ -111,6 +112,14 @@ def measure(config, projected_size):
         f"on {len(jax.devices())} devices instead of 1": distance(
             encoder(mesh=meshes.make_mesh()).encode(examples), expected
         ),
+        **{
+            f"weights divided over {data} × {model}": distance(
+                encoder(mesh=meshes.make_mesh(meshes.MeshConfig(data, model)), weights="sharded").encode(examples),
+                expected,
+            )
+            for data, model in _MESHES
+            if data * model == len(jax.devices())
+        },
         "layers scanned instead of unrolled": distance(encoder(unroll_layers=False).encode(examples), expected),
         "probe against naive, V of rank one": from_naive(plain, exact=False),
         "probe against naive, V exact": from_naive(encoder(reduction="exact"), exact=True),

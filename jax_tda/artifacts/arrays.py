@@ -1,44 +1,50 @@
 """Arrays on disk: zarr3 by TensorStore, whole shards, crc32c over data and index. Only this room knows TensorStore."""
 
 import dataclasses
+import math
 import os
 import pathlib
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 import tensorstore as ts
 
+from jax_tda.artifacts import key_value
 from jax_tda.artifacts.faults import explained
 from jax_tda.core.errors import InputError
 
-_WRITING = ".__lock"
+# What TensorStore adds to the name of a local file while it writes it.
+WRITING = ".__lock"
 
 
 def _spec(path: str) -> dict[str, Any]:
-    return {"driver": "zarr3", "kvstore": _store(path)}
+    return {"driver": "zarr3", "kvstore": key_value.spec(path)}
 
 
-def _store(path: str) -> dict[str, Any]:
-    for scheme in ("gs", "s3"):
-        if path.startswith(f"{scheme}://"):
-            bucket, _, key = path.removeprefix(f"{scheme}://").partition("/")
-            return {"driver": scheme if scheme == "s3" else "gcs", "bucket": bucket, "path": key.rstrip("/") + "/"}
-    # TensorStore refuses keys with `.` or `..` in them.
-    return {"driver": "file", "path": os.path.abspath(path).rstrip("/") + "/"}
+def _unhindered() -> None:
+    """Lets every write pass."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Array:
-    """One array on disk, addressed by rows of its first axis."""
+    """One array on disk, addressed by rows of its first axis; `permit` is asked before each write."""
 
     path: str
     store: Any
     shard_rows: int
+    permit: Callable[[], None] = _unhindered
 
     @property
     def shape(self) -> tuple[int, ...]:
         """The array's shape."""
         return tuple(self.store.shape)
+
+    @property
+    def shards(self) -> int:
+        """How many shards, each a file, the array has when all of it is written."""
+        sizes = zip(self.shape, self.store.chunk_layout.write_chunk.shape, strict=True)
+        return math.prod(-(-size // shard) for size, shard in sizes)
 
     @property
     def dtype(self) -> np.dtype:
@@ -74,6 +80,7 @@ class Array:
         whole = start % self.shard_rows == 0 and (values.shape[0] == self.shard_rows or stop == self.shape[0])
         if not whole:
             raise ValueError(f"rows [{start}, {stop}) are not a whole shard of {self.shard_rows} rows of {self.path}")
+        self.permit()
         with explained(self.path):
             self.store[start:stop].write(values).result()
 
@@ -84,6 +91,7 @@ class Array:
         whole = start % columns == 0 and (values.shape[1] == columns or stop == self.shape[1])
         if not whole or values.shape[0] != self.shape[0]:
             raise ValueError(f"columns [{start}, {stop}) are not a whole shard of {columns} columns of {self.path}")
+        self.permit()
         with explained(self.path):
             self.store[:, start:stop].write(values).result()
 
@@ -97,6 +105,7 @@ def create(
     compressed: bool = False,
     level: int = 3,
     shard_columns: int | None = None,
+    permit: Callable[[], None] = _unhindered,
 ) -> Array:
     """Makes an array whose missing rows read as NaN (floats) or −1 (integers), or opens the same one again.
 
@@ -109,6 +118,7 @@ def create(
       level: how hard zstd tries.
       shard_columns: for an array [rows, columns] that is written column by column and read row by row: columns per
         shard, which then holds every row, each in a chunk of its own.
+      permit: called before each write; raises where none may be made.
     """
     shape = tuple(int(size) for size in shape)
     row_bytes = max(1, int(np.prod(shape[1:], dtype=np.int64)) * np.dtype(_numpy(dtype)).itemsize)
@@ -121,6 +131,8 @@ def create(
     compression = [{"name": "zstd", "configuration": {"level": level}}] if compressed else []
     inner = [*codecs, *compression, {"name": "crc32c"}]
     spec = _spec(path) | {
+        # Every shard that was written is a file, so that a lost one is missed.
+        "store_data_equal_to_fill_value": True,
         "metadata": {
             "shape": list(shape),
             "data_type": dtype,
@@ -136,11 +148,11 @@ def create(
                     },
                 }
             ],
-        }
+        },
     }
     with explained(path):
         store = ts.open(spec, create=True, open=True).result()
-    return Array(path, store, shard_rows)
+    return Array(path, store, shard_rows, permit)
 
 
 def _numpy(dtype: str) -> Any:
@@ -154,18 +166,42 @@ def open_array(path: str) -> Array:
     return Array(path, store, int(shard[0]))
 
 
-def clear_interrupted_writes(directory: str, pattern: str) -> None:
-    """Deletes the files that a killed process was writing; their names end in TensorStore's suffix for such.
+def demand_shards(directory: str, name: str, count: int, files: Iterable[str]) -> None:
+    """Refuses an array that lacks a shard, perhaps one that an earlier run recorded as finished.
+
+    Args:
+      directory: where the artifact lies.
+      name: the array's path there.
+      count: how many shards there must be.
+      files: the path of every file of the artifact.
+
+    Raises:
+      InputError: there are fewer.
+    """
+    found = sum(file.startswith(f"{name}/c/") for file in files)
+    if found < count:
+        raise InputError(
+            f"shards of {directory}/{name} are missing",
+            got=f"{found} shards",
+            expected=f"{count} shards",
+            remedy="delete the output and run the job again; somebody deleted what was finished",
+        )
+
+
+def clear_interrupted_writes(directory: str) -> None:
+    """Deletes the files below a directory that a killed process was writing, by TensorStore's suffix for such.
 
     On a local disk TensorStore writes beside a file and renames; over a leftover it would write without shortening it.
     """
     if "://" not in directory:
-        for path in list(pathlib.Path(directory).glob(f"{pattern}{_WRITING}")):
-            path.unlink(missing_ok=True)
+        for folder, _, names in os.walk(directory):
+            for name in names:
+                if name.endswith(WRITING):
+                    pathlib.Path(folder, name).unlink(missing_ok=True)
 
 
 def write_atomically(path: str, data: bytes) -> None:
     """Writes a small file so that a reader sees all of it or none of it."""
     directory, _, name = path.rpartition("/")
     with explained(path):
-        ts.KvStore.open(_store(directory or ".")).result().write(name, data).result()
+        key_value.open_store(directory or ".").write(name, data).result()

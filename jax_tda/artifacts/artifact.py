@@ -13,9 +13,13 @@ from typing import Any
 
 from etils import epath
 
-from jax_tda.artifacts import arrays
+from jax_tda.artifacts import arrays, key_value
 from jax_tda.artifacts.faults import explained
+from jax_tda.artifacts.lease import Lease, take
+from jax_tda.artifacts.lines import Lines
 from jax_tda.artifacts.manifest import Manifest, canonical
+from jax_tda.artifacts.place import Place
+from jax_tda.core import files, processes
 from jax_tda.core.errors import InputError
 
 _PACKAGES = ("jax_tda", "jax", "jaxlib", "flax", "optax", "numpy", "tensorstore", "sentencepiece", "bm25s")
@@ -31,53 +35,32 @@ def _versions() -> dict[str, str]:
     return found
 
 
-class _Place:
-    """Where an artifact's files lie: a directory of its own, or files `name.*` in a shared one."""
-
-    def __init__(self, directory: str, name: str | None):
-        self.directory, self.name = epath.Path(directory), name
-        prefix = f"{name}." if name else ""
-        self.manifest = self.directory / f"{prefix}manifest.json"
-        self.unfinished = self.directory / f"{prefix}unfinished"
-
-    def __str__(self) -> str:
-        return f"{self.directory}/{self.name}" if self.name else str(self.directory)
-
-    def strangers(self) -> list[str]:
-        """Names of files that an unclaimed place should not hold: all but a plan under which nothing was done yet."""
-        if not self.directory.exists():
-            return []
-        if not self.directory.is_dir():
-            return [f"a file called {self.directory.name}"]
-        names = sorted(path.name for path in self.directory.iterdir())
-        names = [n for n in names if n.startswith(f"{self.name}.")] if self.name else names
-        only_planned = self.unfinished.is_dir() and all(p.name == "plan.json" for p in self.unfinished.iterdir())
-        return [n for n in names if not (only_planned and n == self.unfinished.name)]
-
-    def clear_interrupted_writes(self) -> None:
-        """Removes what a killed process left half written."""
-        if self.name:
-            arrays.clear_interrupted_writes(str(self.directory), f"{self.name}.*")
-            arrays.clear_interrupted_writes(str(self.unfinished), "**/*")
-        else:
-            arrays.clear_interrupted_writes(str(self.directory), "**/*")
-
-
 class Writer:
-    """A claimed, unfinished artifact. Made by `begin`."""
+    """A claimed, unfinished artifact. Made by `begin`.
 
-    def __init__(self, place: _Place, kind: str, settings: dict[str, Any], inputs: "dict[str, Reader]"):
+    Of several processes each has a Writer of the same artifact. All call the same methods in the same order, but for
+    `finish_unit`, `finished_units` and `scratch`, which each calls for itself; files are written by process 0.
+    """
+
+    def __init__(self, place: Place, kind: str, settings: dict[str, Any], inputs: "dict[str, Reader]"):
         self._place, self.kind, self._settings = place, kind, settings
         self._inputs = {n: {"kind": r.manifest.kind, "digest": r.manifest.digest} for n, r in sorted(inputs.items())}
         self._paths = {n: str(r) for n, r in sorted(inputs.items())}
         self._started = time.monotonic()
         self._hashes: dict[str, str] = {}
-        self._arrays: list[str] = []
+        self._arrays: dict[str, int] = {}
+        # Of several processes the first holds it for all.
+        self.lease: Lease | None = None
 
     @property
     def path(self) -> epath.Path:
         """The directory that holds the artifact."""
         return self._place.directory
+
+    def _permit(self) -> None:
+        """Ends the job before it writes, when another has taken the output."""
+        if self.lease is not None:
+            self.lease.check()
 
     def plan(self) -> dict[str, Any]:
         """What is being made: kind, settings and inputs, before anything is known of the result."""
@@ -85,10 +68,14 @@ class Writer:
 
     def write_bytes(self, name: str, data: bytes) -> None:
         """Writes one whole file."""
-        with explained(str(self.path / name)):
-            (self.path / name).parent.mkdir(parents=True, exist_ok=True)
-            (self.path / name).write_bytes(data)
-        self._hashes[name] = hashlib.sha256(data).hexdigest()
+
+        def write() -> str:
+            self._permit()
+            with explained(str(self.path / name)):
+                files.write(self.path / name, data)
+            return hashlib.sha256(data).hexdigest()
+
+        self._hashes[name] = processes.agree(write)
 
     def write_json(self, name: str, value: Any) -> None:
         """Writes a JSON file; NaN is refused."""
@@ -97,38 +84,53 @@ class Writer:
 
     def write_lines(self, name: str, rows: Iterable[Any]) -> int:
         """Writes JSON lines, one row at a time, and returns their number."""
-        hasher, count = hashlib.sha256(), 0
-        with explained(str(self.path / name)):
-            (self.path / name).parent.mkdir(parents=True, exist_ok=True)
-            with (self.path / name).open("wb") as file:
+
+        def write() -> tuple[str, int]:
+            hasher, count = hashlib.sha256(), 0
+
+            def lines() -> Iterator[bytes]:
+                nonlocal count
                 for row in rows:
                     line = (json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n").encode()
                     hasher.update(line)
-                    file.write(line)
                     count += 1
-        self._hashes[name] = hasher.hexdigest()
+                    yield line
+
+            self._permit()
+            with explained(str(self.path / name)):
+                files.write_stream(self.path / name, lines())
+            return hasher.hexdigest(), count
+
+        self._hashes[name], count = processes.agree(write)
         return count
 
     def array(self, name: str, shape: tuple[int, ...], dtype: str, shard_rows: int, **options: Any) -> arrays.Array:
         """Makes, or on resumption opens, an array below the artifact; its shards check themselves."""
-        self._arrays.append(name)
-        return arrays.create(str(self.path / name), shape, dtype, shard_rows, **options)
+
+        def create() -> arrays.Array:
+            return arrays.create(str(self.path / name), shape, dtype, shard_rows, permit=self._permit, **options)
+
+        if processes.count() > 1:
+            # One process makes it; then all open the same.
+            processes.agree(lambda: create().path)
+        made = create()
+        self._arrays[name] = made.shards
+        return made
 
     def finished_units(self) -> dict[str, Any]:
         """The facts recorded for each unit that an earlier run finished."""
-        found = {}
-        folder = self._place.unfinished / "units"
-        if folder.exists():
-            for path in folder.iterdir():
-                if path.name.endswith(".json"):
-                    found[path.name.removesuffix(".json")] = json.loads(path.read_text())
-        return found
+        store = key_value.open_store(str(self._place.unfinished / "units"))
+        names = [name.decode() for name in store.list().result()]
+        # All asked for at once: each is small, and may be far away.
+        asked = {name.removesuffix(".json"): store.read(name) for name in names if name.endswith(".json")}
+        return {unit: json.loads(read.result().value) for unit, read in asked.items()}
 
     def finish_unit(self, unit: str, facts: Any) -> None:
         """Records, atomically and after its data, that a unit of work is finished."""
+        self._permit()
         folder = self._place.unfinished / "units"
         with explained(str(folder)):
-            folder.mkdir(parents=True, exist_ok=True)
+            files.make_folder(folder)
         arrays.write_atomically(str(folder / f"{unit}.json"), canonical(facts))
 
     def scratch(self) -> epath.Path:
@@ -136,35 +138,36 @@ class Writer:
         return self._place.unfinished / "scratch"
 
     def finish(self, facts: dict[str, Any], *, seconds: float | None = None) -> "Reader":
-        """Writes the manifest, which is what makes the artifact exist, and clears the traces of the work."""
-        files = {name: self._describe(name) for name in sorted(self._names())}
+        """Writes the manifest, which is what makes the artifact exist, and clears the traces of the work.
+
+        Of several processes it waits for all; the facts are those of process 0.
+        """
+        processes.barrier("finish")
+        text = processes.agree(lambda: self._commit(facts, seconds))
+        return Reader(self._place, Manifest.from_bytes(text.encode(), str(self._place.manifest)))
+
+    def _commit(self, facts: dict[str, Any], seconds: float | None) -> str:
+        self._permit()
+        sizes = self._place.sizes_of(self._hashes) if self._place.name else self._place.sizes()
+        for name, count in self._arrays.items():
+            arrays.demand_shards(str(self.path), name, count, sizes)
+        described = {name: self._describe(name, size) for name, size in sorted(sizes.items())}
         run = {
             "seconds": round(time.monotonic() - self._started if seconds is None else seconds, 3),
             "versions": _versions(),
             "inputs": self._paths,
         }
-        manifest = Manifest(self.kind, self.plan()["settings"], self._inputs, facts, files, run)
+        manifest = Manifest(self.kind, self.plan()["settings"], self._inputs, facts, described, run)
+        self._permit()
         arrays.write_atomically(str(self._place.manifest), manifest.to_bytes())
+        if self.lease is not None:
+            self.lease.stop()
         with explained(str(self._place)):
-            self._place.unfinished.rmtree()
-        return Reader(self._place, manifest)
+            files.delete(self._place.unfinished)
+        return manifest.to_bytes().decode()
 
-    def _names(self) -> Iterator[str]:
-        if self._place.name:
-            yield from self._hashes
-            return
-        pending = [self.path]
-        while pending:
-            for entry in pending.pop().iterdir():
-                if entry == self._place.unfinished or entry == self._place.manifest:
-                    continue
-                if entry.is_dir():
-                    pending.append(entry)
-                else:
-                    yield str(entry.relative_to(self.path))
-
-    def _describe(self, name: str) -> dict[str, Any]:
-        described: dict[str, Any] = {"bytes": (self.path / name).stat().length}
+    def _describe(self, name: str, size: int) -> dict[str, Any]:
+        described: dict[str, Any] = {"bytes": size}
         shard = any(name.startswith(f"{array}/") for array in self._arrays) and not name.endswith("zarr.json")
         if not shard:
             described["sha256"] = self._hashes.get(name) or _sha256(self.path / name)
@@ -173,16 +176,15 @@ class Writer:
 
 def _sha256(path: epath.Path) -> str:
     hasher = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            hasher.update(block)
+    for block in files.blocks(path):
+        hasher.update(block)
     return hasher.hexdigest()
 
 
 class Reader:
     """A finished artifact. Files are checked against the manifest when they are read."""
 
-    def __init__(self, place: _Place, manifest: Manifest):
+    def __init__(self, place: Place, manifest: Manifest):
         self._place, self.manifest = place, manifest
 
     @property
@@ -190,26 +192,33 @@ class Reader:
         """The directory that holds the artifact."""
         return self._place.directory
 
+    @property
+    def name(self) -> str | None:
+        """What an artifact that is files in a shared directory is called there; None of one that is a directory."""
+        return self._place.name
+
     def __str__(self) -> str:
         return str(self._place)
 
     def check_sizes(self) -> None:
         """Names the first file that is missing or has another size than the manifest says."""
+        sizes = self._place.sizes_of(self.manifest.files)
         for name, described in self.manifest.files.items():
-            path = self.path / name
-            size = path.stat().length if path.exists() else "no file"
-            if size != described["bytes"]:
-                raise self._damaged(name, f"{size} bytes" if size != "no file" else size, f"{described['bytes']} bytes")
+            if (size := sizes.get(name)) != described["bytes"]:
+                raise self._damaged(name, "no file" if size is None else f"{size} bytes", f"{described['bytes']} bytes")
 
     def check_file(self, name: str) -> epath.Path:
         """The path of one file, after its bytes were found to match the manifest."""
-        if name not in self.manifest.files:
-            raise self._damaged(name, "a manifest that does not list it", "the file among the artifact's files")
-        expected, path = self.manifest.files[name]["sha256"], self.path / name
-        got = _sha256(path) if path.exists() else "of no file"
+        expected, path = self._listed(name)["sha256"], self.path / name
+        got = _sha256(path) if files.exists(path) else "of no file"
         if got != expected:
             raise self._damaged(name, f"SHA-256 {got}", f"SHA-256 {expected}")
         return path
+
+    def _listed(self, name: str) -> dict[str, Any]:
+        if name not in self.manifest.files:
+            raise self._damaged(name, "a manifest that does not list it", "the file among the artifact's files")
+        return self.manifest.files[name]
 
     def check_files(self, prefix: str = "") -> None:
         """Checks every file below a prefix that does not check itself."""
@@ -219,7 +228,7 @@ class Reader:
 
     def read_bytes(self, name: str) -> bytes:
         """The bytes of one small file, checked."""
-        return self.check_file(name).read_bytes()
+        return files.read(self.check_file(name))
 
     def read_json(self, name: str) -> Any:
         """The value of one JSON file, checked."""
@@ -227,10 +236,18 @@ class Reader:
 
     def read_lines(self, name: str) -> Iterator[Any]:
         """The rows of a JSON-lines file, checked before the first is given out."""
-        path = self.check_file(name)
-        with path.open("rb") as file:
-            for line in file:
-                yield json.loads(line)
+        for line in files.lines(self.check_file(name)):
+            yield json.loads(line)
+
+    def lines(self, name: str) -> Lines:
+        """The rows of a JSON-lines file by number, checked once, read when they are asked for."""
+        described = self._listed(name)
+        if not files.exists(self.path / name):
+            raise self._damaged(name, "SHA-256 of no file", f"SHA-256 {described['sha256']}")
+        found = Lines(self.path / name, lambda got: self._damaged(name, got, "the file that was opened"))
+        if found.digest != described["sha256"]:
+            raise self._damaged(name, f"SHA-256 {found.digest}", f"SHA-256 {described['sha256']}")
+        return found
 
     def array(self, name: str) -> arrays.Array:
         """An array below the artifact, its metadata checked; its shards are checked as they are read."""
@@ -251,7 +268,8 @@ def begin(
 ) -> Writer | Reader:
     """Claims a place for an artifact.
 
-    A plan under which nothing was written yet gives way to another: a job that refused its input leaves no more.
+    A plan under which nothing was written yet gives way to another: a job that refused its input leaves no more. Of
+    several processes the first claims, and all get its answer.
 
     Returns:
       A Reader when this very artifact is already finished there; otherwise a Writer, fresh or resuming.
@@ -259,22 +277,29 @@ def begin(
     Raises:
       InputError: the place holds something else.
     """
-    place = _Place(directory, name)
+    place = Place(directory, name)
     writer = Writer(place, kind, settings, inputs)
+    claimed = list[Writer | Reader]()
+
+    def claim() -> bool:
+        claimed.append(_claim(place, writer))
+        return isinstance(claimed[0], Reader)
+
+    finished = processes.agree(claim)
+    if claimed:
+        return claimed[0]
+    return open_artifact(directory, name=name) if finished else writer
+
+
+def _claim(place: Place, writer: Writer) -> Writer | Reader:
     plan = writer.plan()
-    if place.manifest.exists():
-        finished = open_artifact(directory, name=name)
-        made = finished.manifest
-        _must_match(place, plan, {"kind": made.kind, "settings": made.settings, "inputs": made.inputs})
+    if (finished := _finished(place, plan)) is not None:
         return finished
-    plan_path = place.unfinished / "plan.json"
-    if place.unfinished.exists():
-        place.clear_interrupted_writes()
     strangers = place.strangers()
-    if strangers and plan_path.exists():
-        _must_match(place, plan, json.loads(plan_path.read_text()))
-        return writer
-    if strangers:
+    planned = files.exists(place.plan)
+    if strangers and planned:
+        _must_match(place, plan, json.loads(files.read(place.plan)))
+    elif strangers:
         raise InputError(
             f"the output {place} holds something else",
             got=", ".join(strangers[:5]) + (", …" if len(strangers) > 5 else ""),
@@ -282,12 +307,31 @@ def begin(
             remedy="choose another --output_dir, or delete what is there",
         )
     with explained(str(place)):
-        place.unfinished.mkdir(parents=True, exist_ok=True)
-        arrays.write_atomically(str(plan_path), canonical(plan))
+        files.make_folder(place.unfinished)
+        writer.lease = take(str(place.unfinished), str(place))
+    # Whoever held the lease before may have finished in the meantime.
+    if (finished := _finished(place, plan)) is not None:
+        writer.lease.stop()
+        files.delete(place.unfinished)
+        return finished
+    # Only now: another job's writes are its own business.
+    place.clear_interrupted_writes()
+    if not (strangers and planned):
+        arrays.write_atomically(str(place.plan), canonical(plan))
     return writer
 
 
-def _must_match(place: _Place, plan: dict[str, Any], found: dict[str, Any]) -> None:
+def _finished(place: Place, plan: dict[str, Any]) -> Reader | None:
+    """The artifact that lies finished at a place, if it is the planned one."""
+    if not files.exists(place.manifest):
+        return None
+    reader = open_artifact(str(place.directory), name=place.name)
+    made = reader.manifest
+    _must_match(place, plan, {"kind": made.kind, "settings": made.settings, "inputs": made.inputs})
+    return reader
+
+
+def _must_match(place: Place, plan: dict[str, Any], found: dict[str, Any]) -> None:
     if plan == found:
         return
     differences = [
@@ -315,9 +359,9 @@ def open_artifact(directory: str, kind: str | None = None, name: str | None = No
     Raises:
       InputError: it is missing, unfinished, damaged or of another kind.
     """
-    place = _Place(directory, name)
-    if not place.manifest.exists():
-        if (place.unfinished / "plan.json").exists():
+    place = Place(directory, name)
+    if not files.exists(place.manifest):
+        if files.exists(place.plan):
             got, remedy = "an unfinished artifact", "run the job that makes it again: it goes on where it stopped"
         else:
             got, remedy = "no manifest", "check the path, or run the job that makes it"
@@ -327,7 +371,7 @@ def open_artifact(directory: str, kind: str | None = None, name: str | None = No
             expected=f"the file {place.manifest}",
             remedy=remedy,
         )
-    manifest = Manifest.from_bytes(place.manifest.read_bytes(), str(place.manifest))
+    manifest = Manifest.from_bytes(files.read(place.manifest), str(place.manifest))
     if kind is not None and manifest.kind != kind:
         raise InputError(
             f"{place} is not what this input needs",

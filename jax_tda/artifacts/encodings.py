@@ -1,6 +1,7 @@
 """The schema of an encodings artifact: `encodings`, `status` [examples], `ids.jsonl`, for integers also `scales`.
 
 `encodings` is [examples, blocks, p, p], or what its format makes of that (`formats.StoreConfig`, `store` in the
+manifest). Vectors that are no gradients, those of a sentence encoder, are [examples, 1, 1, d] (`matrix` [1, d] in the
 manifest). Row i is the example on line i of `ids.jsonl`. `status` says whether a row may be used: a gradient of zero
 has no direction, and one that is not finite is stored as NaN; both are left out of R and of rankings.
 """
@@ -17,6 +18,7 @@ import numpy as np
 from jax_tda.artifacts.arrays import Array
 from jax_tda.artifacts.artifact import Reader, Writer, open_artifact
 from jax_tda.artifacts.formats import StoreConfig
+from jax_tda.artifacts.lines import Names
 from jax_tda.core.errors import InputError
 
 KIND = "encodings"
@@ -30,16 +32,16 @@ class EncodingWriter:
     Args:
       writer: the claimed artifact.
       store: the format.
-      shape: (examples, blocks, p, p).
+      shape: (examples, blocks, p, p), or (examples, 1, 1, d).
       shard_rows: examples per shard.
     """
 
     def __init__(self, writer: Writer, store: StoreConfig, shape: tuple[int, ...], shard_rows: int):
-        count, blocks, p, _ = shape
+        count, blocks, rows, p = shape
         self._format = store
         self._parts = {
             name: writer.array(name, (count, *part.shape), part.dtype, shard_rows, **part.options)
-            for name, part in store.parts(blocks, p).items()
+            for name, part in store.parts(blocks, p, rows).items()
         }
         self._status = writer.array("status", (count,), "int8", shard_rows)
 
@@ -58,10 +60,12 @@ class _Encodings:
         # An artifact that says nothing of its format holds plain float32.
         self.store = StoreConfig(**facts.get("store", {}))
         self._parts = {"encodings": reader.array("encodings")}
-        self._p: int = facts.get("projected_size", self._parts["encodings"].shape[-1])
-        for name in self.store.parts(len(facts["blocks"]), self._p):
+        p = facts.get("projected_size", self._parts["encodings"].shape[-1])
+        # An artifact that says nothing of its matrices holds projected gradients, which are square.
+        rows, self._p = facts.get("matrix", (p, p))
+        for name in self.store.parts(len(facts["blocks"]), self._p, rows):
             self._parts.setdefault(name, reader.array(name))
-        self.shape = (self._parts["encodings"].shape[0], len(facts["blocks"]), self._p, self._p)
+        self.shape = (self._parts["encodings"].shape[0], len(facts["blocks"]), rows, self._p)
         self.shard_rows = self._parts["encodings"].shard_rows
 
     def read(self, start: int, stop: int) -> np.ndarray:
@@ -87,14 +91,14 @@ class EncodingStore:
         self.count: int = self._encodings.shape[0]
         self.blocks: tuple[str, ...] = tuple(self.facts["blocks"])
         self.projected_size: int = self._encodings.shape[-1]
-        self.block_dimension = self.projected_size**2
+        self.block_dimension: int = self._encodings.shape[2] * self._encodings.shape[3]
         self.dimension = len(self.blocks) * self.block_dimension
         self.shard_rows: int = self._encodings.shard_rows
 
     @functools.cached_property
-    def ids(self) -> list[str]:
+    def ids(self) -> Names:
         """Example ids by row."""
-        return [row["id"] for row in self.reader.read_lines("ids.jsonl")]
+        return Names(self.reader.lines("ids.jsonl"))
 
     @functools.cached_property
     def status(self) -> np.ndarray:
@@ -150,7 +154,7 @@ def open_encodings(path: str) -> EncodingStore:
 
 
 # What two artifacts must share before their numbers may be multiplied.
-_JOINED = ("checkpoint", "projection", "second_moments", "blocks", "matmul_precision")
+_JOINED = ("embedding", "checkpoint", "projection", "second_moments", "blocks", "matmul_precision")
 
 
 def shared_facts(store: EncodingStore) -> dict[str, Any]:
@@ -185,5 +189,6 @@ def check_facts(first: str, facts: Mapping[str, Any], second: Reader) -> None:
                 f"{first} and {second} cannot be joined: they differ in {name}",
                 got=f"{one} and {other}",
                 expected=f"the same {name}",
-                remedy="encode both with the same checkpoint, seed, blocks, projected_size and second moments",
+                remedy="encode both with the same checkpoint, seed, blocks, projected_size and second moments; "
+                "or embed both with the same sentence encoder",
             )

@@ -66,8 +66,8 @@ class StoreConfig:
                 remedy="set store.type, store.rank and store.step; docs/store.md compares formats",
             )
 
-    def parts(self, blocks: int, p: int) -> dict[str, Part]:
-        """The arrays that hold rows of `blocks` matrices of p × p, by name.
+    def parts(self, blocks: int, p: int, rows: int = 0) -> dict[str, Part]:
+        """The arrays that hold rows of `blocks` matrices of p × p, or of `rows` × p, by name.
 
         Raises:
           InputError: factors of this rank are no smaller than the matrix.
@@ -79,7 +79,7 @@ class StoreConfig:
                 expected=f"less than half of projected_size, {p / 2:g}",
                 remedy="set store.rank to less, or to 0 for whole matrices",
             )
-        shape = (blocks, 2, self.rank, p) if self.rank else (blocks, p, p)
+        shape = (blocks, 2, self.rank, p) if self.rank else (blocks, rows or p, p)
         if self.type in _FLOATS:
             return {"encodings": Part(shape, self.type)}
         if self.type == "int4":

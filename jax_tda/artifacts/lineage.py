@@ -1,8 +1,7 @@
 """What an artifact was made from, followed back through the manifests."""
 
-from etils import epath
-
 from jax_tda.artifacts.artifact import Reader, open_artifact
+from jax_tda.core import files
 from jax_tda.core.errors import InputError
 
 
@@ -27,9 +26,9 @@ def seconds(readers: list[Reader]) -> dict[str, float]:
 
 
 def _open(path: str) -> Reader | None:
-    place = epath.Path(path)
+    place = files.at(path)
     try:
-        if (place / "manifest.json").exists():
+        if files.exists(place / "manifest.json"):
             return open_artifact(str(place))
         return open_artifact(str(place.parent), name=place.name)
     except InputError:

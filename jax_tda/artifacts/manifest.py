@@ -7,6 +7,7 @@ a checkpoint) is a file like any other: a checkpoint trained again is another ch
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 from typing import Any
@@ -57,7 +58,7 @@ class Manifest:
             "files": self.files,
         }
 
-    @property
+    @functools.cached_property
     def digest(self) -> str:
         """SHA-256 of the content."""
         return digest(self.content())

@@ -9,6 +9,7 @@ from typing import Any
 from etils import epath
 
 from jax_tda.artifacts.artifact import Reader, open_artifact
+from jax_tda.core import files
 from jax_tda.core.errors import InputError
 
 KIND = "ranking"
@@ -38,15 +39,15 @@ def read(path: str) -> tuple[list[dict[str, Any]], Reader | None]:
     Raises:
       InputError: the file is missing or damaged, or a line is not a ranking row.
     """
-    file = epath.Path(path)
+    file = files.at(path)
     name = file.name.removesuffix(".jsonl")
-    if (file.parent / f"{name}.manifest.json").exists():
+    if files.exists(file.parent / f"{name}.manifest.json"):
         reader = open_artifact(str(file.parent), KIND, name=name)
         return list(reader.read_lines(file.name)), reader
-    if not file.exists() or (file.parent / f"{name}.unfinished").exists():
+    if not files.exists(file) or files.exists(file.parent / f"{name}.unfinished"):
         raise InputError(
             f"there is no finished ranking at {path}",
-            got="an unfinished file" if file.exists() else "no file",
+            got="an unfinished file" if files.exists(file) else "no file",
             expected="a JSON-lines file of rankings",
             remedy="check the path, or run the job that makes it",
         )
@@ -55,7 +56,7 @@ def read(path: str) -> tuple[list[dict[str, Any]], Reader | None]:
 
 def _foreign(file: epath.Path) -> Iterator[dict[str, Any]]:
     seen: set[str] = set()
-    for number, line in enumerate(file.read_bytes().splitlines(), 1):
+    for number, line in enumerate(files.read(file).splitlines(), 1):
         if not line.strip():
             continue
         try:
@@ -83,14 +84,17 @@ def _foreign(file: epath.Path) -> Iterator[dict[str, Any]]:
 
 def read_all(path: str) -> tuple[dict[str, list[dict[str, Any]]], dict[str, Reader], dict[str, str]]:
     """Rows by method, the artifacts among them, and SHA-256 of the files that are nobody's artifact."""
-    place = epath.Path(path)
-    if (place / "manifest.json").exists():
+    place = files.at(path)
+    if files.exists(place / "manifest.json"):
         sweep = open_artifact(path, SWEEP_KIND)
         names = sorted(name for name in sweep.manifest.files if name.endswith(".jsonl"))
         rows = {name.removesuffix(".jsonl"): list(sweep.read_lines(name)) for name in names}
         return rows, dict.fromkeys(rows, sweep), {}
-    files = [place] if place.name.endswith(".jsonl") else sorted(place.glob("*.jsonl")) if place.exists() else []
-    if not files:
+    if place.name.endswith(".jsonl"):
+        found = [place]
+    else:
+        found = [place / name for name in files.names(place) if name.endswith(".jsonl")]
+    if not found:
         raise InputError(
             f"there is no ranking at {path}",
             got="no .jsonl file",
@@ -98,11 +102,11 @@ def read_all(path: str) -> tuple[dict[str, list[dict[str, Any]]], dict[str, Read
             remedy="run score or rank_baseline first, or check the path",
         )
     rankings, readers, foreign = dict[str, Any](), dict[str, Reader](), dict[str, str]()
-    for file in files:
+    for file in found:
         name = file.name.removesuffix(".jsonl")
         rankings[name], reader = read(str(file))
         if reader is None:
-            foreign[name] = hashlib.sha256(file.read_bytes()).hexdigest()
+            foreign[name] = hashlib.sha256(files.read(file)).hexdigest()
         else:
             readers[name] = reader
     return rankings, readers, foreign

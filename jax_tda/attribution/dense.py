@@ -6,6 +6,7 @@ import numpy as np
 
 from jax_tda.artifacts.artifact import Reader, begin
 from jax_tda.artifacts.encodings import OK, check_joinable, open_encodings
+from jax_tda.artifacts.together import by_first
 from jax_tda.attribution import comparison, scan
 from jax_tda.attribution.run import correction_facts
 from jax_tda.core.config import input_path, machine, settings
@@ -44,6 +45,7 @@ def plan(config: ScoreDenselyConfig, output: str) -> str:
     return said
 
 
+@by_first
 def run(config: ScoreDenselyConfig, output: str) -> Reader:
     """Writes `scores` float32 [queries, examples], NaN where an example or a query is not ranked, and the ids of both.
 

@@ -6,8 +6,9 @@ import numpy as np
 
 from jax_tda.artifacts.artifact import Reader, begin
 from jax_tda.artifacts.encodings import OK, open_encodings, shared_facts
+from jax_tda.artifacts.shares import Shares
 from jax_tda.attribution import curvature
-from jax_tda.core import seeds
+from jax_tda.core import processes, seeds
 from jax_tda.core.config import input_path, machine, settings
 from jax_tda.core.errors import InputError
 from jax_tda.core.mesh import MeshConfig
@@ -41,7 +42,10 @@ def plan(config: EstimateCurvatureConfig, output: str) -> str:
 
 
 def run(config: EstimateCurvatureConfig, output: str) -> Reader:
-    """Writes the curvature artifact: `curvature` float32 [blocks, p², p²]."""
+    """Writes the curvature artifact: `curvature` float32 [blocks, p², p²].
+
+    Each process reads its own part of the sample; the sums so far are kept, and a killed run goes on from them.
+    """
     store = open_encodings(config.encodings)
     usable = np.flatnonzero(store.status == OK)
     if not len(usable):
@@ -59,12 +63,29 @@ def run(config: EstimateCurvatureConfig, output: str) -> Reader:
         generator = seeds.generator(config.seed, "curvature", "sample")
         sample = np.sort(generator.choice(usable, config.sample_size, replace=False))
     total = np.zeros((len(store.blocks), store.block_dimension, store.block_dimension), np.float64)
-    progress = Progress("estimate_curvature", len(sample), "examples")
-    for start in range(0, len(sample), config.rows_at_once):
-        rows = sample[start : start + config.rows_at_once]
+    starts = range(0, len(sample), config.rows_at_once)
+    shares = Shares(writer, len(starts))
+
+    def state() -> dict[str, np.ndarray]:
+        return {_name(block): value for block, value in enumerate(total)}
+
+    if kept := shares.kept():
+        for block in range(len(total)):
+            total[block] = kept(_name(block))
+    left = sum(min(config.rows_at_once, len(sample) - starts[step]) for step in shares.left)
+    progress = Progress("estimate_curvature", len(sample), "examples", done=len(sample) - left)
+    for step in shares.work(state):
+        rows = sample[starts[step] : starts[step] + config.rows_at_once]
         total += curvature.autocorrelation(store.read_rows(rows)) * len(rows)
         progress.advance(len(rows))
+    parts = shares.whole(state)
     array = writer.array("curvature", total.shape, "float32", 1)
-    for block, value in enumerate(total / len(sample)):
-        array.write_shard(block, value[None].astype(np.float32))
+    # A process sums the parts of a block at a time, in the order of the shares.
+    for block in range(processes.index(), len(total), processes.count()):
+        whole = sum((part(_name(block)) for part in parts[1:]), start=parts[0](_name(block)))
+        array.write_shard(block, (whole / len(sample))[None].astype(np.float32))
     return writer.finish(shared_facts(store) | {"sample": len(sample), "left_out": store.count - len(usable)})
+
+
+def _name(block: int) -> str:
+    return f"block_{block:05d}"

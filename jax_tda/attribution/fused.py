@@ -9,9 +9,11 @@ import numpy as np
 from jax_tda.artifacts import arrays, ranking
 from jax_tda.artifacts.artifact import Reader, Writer, begin, open_artifact
 from jax_tda.artifacts.encodings import OK, EncodingStore, check_facts, open_encodings
+from jax_tda.artifacts.together import by_first
 from jax_tda.attribution import comparison, lines, scan
 from jax_tda.attribution.run import check_top_k, correction_facts
 from jax_tda.attribution.top_k import Best, Ends
+from jax_tda.core import files
 from jax_tda.core import mesh as meshes
 from jax_tda.core.config import input_path, settings
 from jax_tda.data import corpus as corpora
@@ -53,6 +55,7 @@ def plan(config: ScoreCorpusConfig, output: str) -> str:
     )
 
 
+@by_first
 def run(config: ScoreCorpusConfig, output: str) -> Reader:
     """Writes one ranking, `METHOD.jsonl`, with a line for every query; a killed run redoes at most the shard in flight.
 
@@ -115,23 +118,22 @@ def _finish(
 def _keep(writer: Writer, unit: str, facts: dict[str, Any], best: list[Best]) -> None:
     """Writes what is kept after a shard, and then that the shard is finished; what was kept before goes last."""
     folder, data = writer.scratch(), io.BytesIO()
-    folder.mkdir(parents=True, exist_ok=True)
     parts: dict[str, Any] = {
         f"{part}/{name}": array for part, keeper in enumerate(best) for name, array in keeper.state().items()
     }
     np.savez(data, **parts)
     arrays.write_atomically(str(folder / f"{unit}.npz"), data.getvalue())
     writer.finish_unit(unit, facts)
-    for path in folder.iterdir():
-        if path.name != f"{unit}.npz":
-            path.unlink()
+    for name in files.names(folder):
+        if name != f"{unit}.npz":
+            files.delete(folder / name)
 
 
 def _resumed(writer: Writer, best: list[Best]) -> dict[str, Any]:
     """The units that an earlier run finished, with `best` as it stood after the last of them."""
     finished = writer.finished_units()
     if finished:
-        with np.load(io.BytesIO((writer.scratch() / f"{max(finished)}.npz").read_bytes())) as state:
+        with np.load(io.BytesIO(files.read(writer.scratch() / f"{max(finished)}.npz"))) as state:
             for part, keeper in enumerate(best):
                 prefix = f"{part}/"
                 keeper.restore({n.removeprefix(prefix): state[n] for n in state.files if n.startswith(prefix)})

@@ -8,6 +8,7 @@ import numpy as np
 
 from jax_tda.artifacts.artifact import Reader, begin, open_artifact
 from jax_tda.artifacts.encodings import check_joinable, joined_facts, open_encodings
+from jax_tda.artifacts.together import by_first
 from jax_tda.attribution import curvature, estimate, scan
 from jax_tda.core.config import input_path, settings
 from jax_tda.core.errors import InputError
@@ -46,6 +47,7 @@ def plan(config: MixCurvatureConfig, output: str) -> str:
     )
 
 
+@by_first
 def run(config: MixCurvatureConfig, output: str) -> Reader:
     """Writes the correction artifact: `inverse_root` float32 [blocks, p², p²] and `norms` float32 [examples]."""
     check_weight("mix_curvature.query_weight", config.query_weight, config.query)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jax_tda.artifacts.encodings import EncodingStore
 from jax_tda.attribution import similarity
@@ -31,15 +32,31 @@ class Shard(NamedTuple):
 Norms = Callable[[Shard], jax.Array]
 
 
-def shard_of(start: int, rows_NBK: np.ndarray, usable_N: np.ndarray, size: int) -> Shard:
-    """Lends rows to the device, filled up to `size`: only one program gives equal rows equal scores, bit for bit."""
+def divided(devices: Sequence[jax.Device]) -> NamedSharding:
+    """Rows divided over devices, whose number then divides the size of a shard."""
+    return NamedSharding(Mesh(np.array(devices), ("rows",)), PartitionSpec("rows"))
+
+
+def _place() -> NamedSharding | None:
+    """Every accelerator of this process takes its part of the rows; of CPUs, one uses all cores."""
+    devices = jax.local_devices()
+    return None if len(devices) == 1 or devices[0].platform == "cpu" else divided(devices)
+
+
+def shard_of(
+    start: int, rows_NBK: np.ndarray, usable_N: np.ndarray, size: int, where: NamedSharding | None = None
+) -> Shard:
+    """Lends rows to the devices, filled up to `size`: only one program gives equal rows equal scores, bit for bit."""
+    where = where or _place()
+    if where is not None:
+        size = -(-size // where.mesh.size) * where.mesh.size
     count, spare = len(rows_NBK), size - len(rows_NBK)
     if spare:
         rows_NBK = np.pad(rows_NBK, ((0, spare), (0, 0), (0, 0)))
     unranked = np.full(size, np.nan, np.float32)
     unranked[:count][usable_N] = 0.0
     # On a CPU device_put takes aligned memory as it is, which jnp.asarray would copy. Nobody writes to it.
-    return Shard(start, count, jax.device_put(rows_NBK), jax.device_put(unranked))
+    return Shard(start, count, jax.device_put(rows_NBK, where), jax.device_put(unranked, where))
 
 
 def shards(store: EncodingStore, label: str, skip: Collection[int] = ()) -> Iterator[Shard]:

@@ -11,6 +11,7 @@ import numpy as np
 from jax_tda.artifacts import ranking
 from jax_tda.artifacts.artifact import Reader, begin, open_artifact
 from jax_tda.artifacts.encodings import EncodingStore, check_joinable, open_encodings
+from jax_tda.artifacts.together import by_first
 from jax_tda.attribution import curvature, estimate, lines, mix, scan, similarity
 from jax_tda.attribution.run import check_top_k
 from jax_tda.attribution.top_k import Best, Ends
@@ -84,6 +85,7 @@ def plan(config: ScoreSweepConfig, output: str) -> str:
     return f"score_sweep: one pass over {config.train} for {len(names)} rankings → {output}\n  " + "\n  ".join(names)
 
 
+@by_first
 def run(config: ScoreSweepConfig, output: str) -> Reader:
     """Writes `NAME.jsonl` for every combination, each what `mix_curvature` and `score` give alone, up to rounding."""
     _check(config)

@@ -1,6 +1,7 @@
 """The exact k best and k worst of scores that arrive shard by shard; ties go to the earlier corpus position."""
 
 import functools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -86,6 +87,21 @@ class Best:
         """Goes on from what `state` gave."""
         self._high = jnp.asarray(state["high_rows"]), jnp.asarray(state["high"])
         self._low = jnp.asarray(state["low_rows"]), jnp.asarray(state["low"])
+
+
+def merged(parts: Sequence[Ends]) -> Ends:
+    """Both ends of all rows, from those of disjoint sets of them, each of k places; ties go to the earlier row."""
+    if len(parts) == 1:
+        return parts[0]
+    return Ends(_end([part.proponents for part in parts], -1.0), _end([part.opponents for part in parts], 1.0))
+
+
+def _end(parts: list[tuple[np.ndarray, np.ndarray]], sign: float) -> tuple[np.ndarray, np.ndarray]:
+    k = parts[0][0].shape[1]
+    rows, values = (np.concatenate([part[place] for part in parts], axis=1) for place in (0, 1))
+    # An empty place has score NaN, which sorts last; among equal scores the row decides.
+    order = np.lexsort((rows, sign * values), axis=1)[:, :k]
+    return np.take_along_axis(rows, order, axis=1), np.take_along_axis(values, order, axis=1)
 
 
 def _tidy(rows: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

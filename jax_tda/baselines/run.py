@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from jax_tda.artifacts import ranking
 from jax_tda.artifacts.artifact import Reader, begin, open_artifact
+from jax_tda.artifacts.together import by_first
 from jax_tda.baselines import controls, lexical
 from jax_tda.core.config import input_path, settings
 from jax_tda.core.errors import InputError
@@ -42,6 +43,7 @@ def plan(config: RankBaselineConfig, output: str) -> str:
     return f"rank_baseline: {config.method}, top {config.top_k} of {config.corpus} for {config.queries} → {output}"
 
 
+@by_first
 def run(config: RankBaselineConfig, output: str) -> Reader:
     """Writes one ranking, `METHOD.jsonl`, with a line for every query."""
     if config.method not in METHODS:
@@ -78,10 +80,9 @@ def _rank(config: RankBaselineConfig, corpus: corpora.Corpus, queries: corpora.C
     if config.method == "random":
         return controls.random(config.seed, queries.ids, corpus.count, config.top_k)
     if config.method == "gold":
-        rows: dict[str, list[int]] = {}
-        for row, record in enumerate(corpus.records):
-            rows.setdefault(record["document"], []).append(row)
-        golden = ([r for name in record["gold"] for r in rows.get(name, [])] for record in queries.records)
+        golden = (
+            [row for name in record["gold"] for row in corpus.documents.rows_of(name)] for record in queries.records
+        )
         return (controls.gold(found, config.top_k) for found in golden)
     field = "prompt" if config.method == "bm25_prompt" else "text"
     asked = [record[field] for record in queries.records]

@@ -11,6 +11,9 @@ class InputError(ValueError):
       remedy: what the user can do now.
     """
 
+    # Whether every process of a run raises this very error, so that none waits for another.
+    agreed = False
+
     def __init__(self, what: str, *, got: object, expected: object, remedy: str):
         self.what, self.got, self.expected, self.remedy = what, got, expected, remedy
         super().__init__(f"{what}\n  got:      {got}\n  expected: {expected}\n  remedy:   {remedy}")

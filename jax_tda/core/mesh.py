@@ -10,18 +10,28 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from jax_tda.core import processes
 from jax_tda.core.errors import InputError
 
 DATA, MODEL = "data", "model"
 
-# What an axis means -> the mesh axis that it is split over; None: every device holds it whole.
+# What an axis means -> the mesh axis that it is split over; None: every device holds it whole. Weights and activations
+# have names of their own for one dimension: a weight's side of the residual stream is divided like the examples are.
 RULES: Mapping[str, str | None] = {
-    "batch": DATA,
+    # Weights.
     "layer": None,
-    "embed": None,
+    "embed": DATA,
     "heads": MODEL,
+    "kv_heads": MODEL,
     "mlp": MODEL,
     "vocabulary": MODEL,
+    "any": DATA,  # Of a model whose axes nobody named: the largest that can be divided.
+    # Activations, and a weight's embed where it is used.
+    "batch": DATA,
+    "position": None,
+    "stream": None,
+    # A projection's p where its other side is the stream's.
+    "projected": MODEL,
 }
 
 
@@ -53,7 +63,7 @@ class MeshConfig:
       data: the number of groups that examples are divided over; 0 takes all devices that `model` leaves.
       model: the number of devices that share heads, MLP and vocabulary of one group.
       weights: `sharded` holds every weight once among all devices and gathers a layer's where it is used, `replicated`
-        holds it whole on each. Empty replicates on the CPUs of one process where `model` is 1, and shards elsewhere.
+        holds it whole on each. Empty replicates on CPUs where `model` is 1, and shards elsewhere.
     """
 
     data: int = 0
@@ -87,7 +97,8 @@ def make_mesh(config: MeshConfig = MeshConfig(), *, devices: Sequence[jax.Device
     Raises:
       InputError: if data × model is not the number of devices.
     """
-    found = list(jax.devices() if devices is None else devices)
+    # A process that works alone while others wait has its own devices only.
+    found = list((jax.devices() if processes.count() > 1 else jax.local_devices()) if devices is None else devices)
     if jax.process_count() > 1:
         found.sort(key=lambda device: (device.process_index, device.id))
     groups = config.data or len(found) // config.model
@@ -106,8 +117,7 @@ def splits_weights(mesh: Mesh | None, weights: str = "") -> bool:
     """Whether weights are divided over this mesh, `weights` being that of a `MeshConfig`."""
     if mesh is None or mesh.size == 1 or weights == "replicated":
         return False
-    alone = mesh.devices.flat[0].platform == "cpu" and not mesh.is_multi_process
-    return weights == "sharded" or mesh.shape[MODEL] > 1 or not alone
+    return weights == "sharded" or mesh.shape[MODEL] > 1 or mesh.devices.flat[0].platform != "cpu"
 
 
 def sharding(mesh: Mesh, *meanings: str | None) -> NamedSharding:
@@ -149,5 +159,18 @@ def shard_batch(mesh: Mesh, tree: Any) -> Any:
                 remedy=f"choose a batch size divisible by {groups}, or a mesh with fewer data groups",
             )
         return jax.make_array_from_callback(array.shape, placement, lambda index: array[index])
+
+    return jax.tree.map(place, tree)
+
+
+def replicate(mesh: Mesh, tree: Any) -> Any:
+    """Puts arrays that every process holds whole on every device of the mesh."""
+    where = replicated(mesh)
+    if not mesh.is_multi_process:
+        return jax.device_put(tree, where)
+
+    def place(leaf: Any) -> jax.Array:
+        held = np.asarray(leaf)
+        return jax.make_array_from_callback(held.shape, where, lambda index: held[index])
 
     return jax.tree.map(place, tree)

@@ -5,6 +5,8 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TextIO, TypeVar
 
+from jax_tda.core import processes
+
 Item = TypeVar("Item")
 
 
@@ -22,7 +24,7 @@ class Progress:
       total: how many units there are.
       unit: the plural noun of one unit.
       done: units that an earlier run finished; they count as done but not for the rate.
-      stream: where to print; standard error when None.
+      stream: where to print; when None standard error, and of several processes only that of the first.
     """
 
     def __init__(self, label: str, total: int, unit: str, done: int = 0, stream: TextIO | None = None):
@@ -30,6 +32,7 @@ class Progress:
         self.done, self._earlier = done, done
         self._stream = stream or sys.stderr
         self._terminal = self._stream.isatty()
+        self._quiet = stream is None and processes.index() > 0
         self._start = time.monotonic()
         self._printed = 0.0
 
@@ -37,7 +40,8 @@ class Progress:
         """Adds finished units and prints at most five times a second on a terminal, every ten seconds in a log."""
         self.done += count
         now = time.monotonic()
-        if now - self._printed >= (0.2 if self._terminal else 10.0) or self.done >= self.total:
+        due = now - self._printed >= (0.2 if self._terminal else 10.0) or self.done >= self.total
+        if due and not self._quiet:
             self._printed = now
             self._print(now - self._start, note)
 

@@ -6,11 +6,11 @@ Files: `tokens` [examples, context], `spans` [examples, 2] (length, first positi
 
 import functools
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
 from jax_tda.artifacts.artifact import Reader, open_artifact
+from jax_tda.artifacts.lines import Lines, Names
 from jax_tda.data import vocabulary as vocabularies
 
 KIND = "corpus"
@@ -34,18 +34,19 @@ class Corpus:
         return read_vocabulary(self.reader)
 
     @functools.cached_property
-    def records(self) -> list[dict[str, Any]]:
+    def records(self) -> Lines:
         """Every row's record: id, document, text and further fields."""
-        return list(self.reader.read_lines("records.jsonl"))
+        return self.reader.lines("records.jsonl")
 
     @functools.cached_property
-    def ids(self) -> list[str]:
+    def ids(self) -> Names:
         """Example ids by row."""
-        return [record["id"] for record in self.records]
+        return Names(self.records)
 
     @functools.cached_property
-    def _rows(self) -> dict[str, int]:
-        return {name: row for row, name in enumerate(self.ids)}
+    def documents(self) -> Names:
+        """By row the id of the document that an example is, or is a piece of."""
+        return Names(self.records, "document")
 
     @functools.cached_property
     def spans(self) -> np.ndarray:
@@ -54,7 +55,7 @@ class Corpus:
 
     def row_of(self, example_id: str) -> int | None:
         """The row of an id, or None."""
-        return self._rows.get(example_id)
+        return self.ids.row_of(example_id)
 
     def examples(self, rows: np.ndarray, length: int, size: int, loss: str = "target") -> dict[str, np.ndarray]:
         """A batch of the given rows.

@@ -9,6 +9,7 @@ from typing import Any
 
 from etils import epath
 
+from jax_tda.core import files
 from jax_tda.core.errors import InputError
 from jax_tda.data import records
 
@@ -64,22 +65,21 @@ def read(
     Raises:
       InputError: naming file and line at a bad record that may not be skipped; if there is no file or no record.
     """
-    file = epath.Path(path)
-    if not file.is_file():
+    file = files.at(path)
+    if not files.is_file(file):
         raise InputError(
             f"no file of {kind} at {file}",
-            got="a directory" if file.is_dir() else "nothing",
+            got="a directory" if files.is_folder(file) else "nothing",
             expected="a file of JSON lines",
             remedy="check the path",
         )
 
     def rows() -> Iterator[tuple[str, Callable[[], records.Record]]]:
-        with file.open("rb") as stream:
-            for number, raw in enumerate(stream, start=1):
-                if number == 1:
-                    raw = raw.removeprefix(b"\xef\xbb\xbf")
-                if raw.strip():
-                    where = f"{file}, line {number}"
-                    yield where, functools.partial(_parse, raw, kind, where)
+        for number, raw in enumerate(files.lines(file), start=1):
+            if number == 1:
+                raw = raw.removeprefix(b"\xef\xbb\xbf")
+            if raw.strip():
+                where = f"{file}, line {number}"
+                yield where, functools.partial(_parse, raw, kind, where)
 
     return records.admit(str(file), rows(), on_bad_record, rejected)

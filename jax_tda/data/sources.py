@@ -4,8 +4,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator
 
-from etils import epath
-
+from jax_tda.core import files
 from jax_tda.core.errors import InputError
 from jax_tda.data import json_lines, records, seqio_source
 from jax_tda.data.vocabulary import Vocabulary
@@ -36,11 +35,9 @@ def identity(source: str, module: str, split: str) -> dict[str, str]:
     if source.startswith(_SEQIO):
         return {"task": source.removeprefix(_SEQIO), "module": module, "split": split}
     hasher = hashlib.sha256()
-    file = epath.Path(source)
-    if file.is_file():
-        with file.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                hasher.update(block)
+    if files.is_file(source):
+        for block in files.blocks(source):
+            hasher.update(block)
     return {"sha256": hasher.hexdigest()}
 
 
@@ -50,7 +47,7 @@ def check_exists(source: str) -> None:
     Raises:
       InputError: there is no file.
     """
-    if not source.startswith(_SEQIO) and not epath.Path(source).is_file():
+    if not source.startswith(_SEQIO) and not files.is_file(source):
         raise InputError(
             f"there is no corpus at {source}",
             got="no file",

@@ -8,6 +8,7 @@ from typing import Any, cast
 import numpy as np
 
 from jax_tda.artifacts.artifact import Reader, Writer, begin, open_artifact
+from jax_tda.artifacts.together import by_first
 from jax_tda.core.config import input_path, settings
 from jax_tda.core.errors import InputError
 from jax_tda.core.progress import Progress
@@ -52,6 +53,7 @@ def plan(config: TokenizeConfig, output: str) -> str:
     )
 
 
+@by_first
 def run(config: TokenizeConfig, output: str) -> Reader:
     """Writes the corpus artifact."""
     records.check_choice("tokenize.kind", config.kind, ("passages", "queries"))

@@ -3,9 +3,9 @@
 import dataclasses
 from collections import Counter
 
-from etils import epath
-
 from jax_tda.artifacts.artifact import Reader, Writer, begin
+from jax_tda.artifacts.together import by_first
+from jax_tda.core import files
 from jax_tda.core.config import input_path, settings
 from jax_tda.core.errors import InputError
 from jax_tda.data import sources, vocabulary
@@ -41,6 +41,7 @@ def plan(config: TrainVocabularyConfig, output: str) -> str:
     return f"train_vocabulary: {config.kind} vocabulary of {config.size} pieces from {config.source} → {output}"
 
 
+@by_first
 def run(config: TrainVocabularyConfig, output: str) -> Reader:
     """Writes the vocabulary artifact."""
     described = settings(config) | {
@@ -66,14 +67,14 @@ def _make(config: TrainVocabularyConfig, rejected: Counter[str]) -> vocabulary.V
     if config.kind == "bytes":
         return vocabulary.ByteVocabulary()
     if config.kind == "file":
-        if not config.model or not epath.Path(config.model).is_file():
+        if not config.model or not files.is_file(config.model):
             raise InputError(
                 "there is no SentencePiece model to take",
                 got=config.model or "no path",
                 expected="the path of a .model file",
                 remedy="set train_vocabulary.model",
             )
-        return vocabulary.SentencePieceVocabulary(epath.Path(config.model).read_bytes())
+        return vocabulary.SentencePieceVocabulary(files.read(config.model))
     if config.kind == "task" and (own := sources.own_vocabulary(config.source, config.seqio_module)):
         return own
     if config.kind != "sentencepiece":

@@ -1,7 +1,6 @@
 """Encoder: per-example gradients, corrected by second moments and projected, as the gradient at zero probes."""
 
-import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -9,26 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from flax.errors import FlaxError
-from jax.sharding import PartitionSpec
 
 from jax_tda.core import mesh as meshes
-from jax_tda.core import trees
+from jax_tda.core import placement, trees
 from jax_tda.core.errors import InputError
 from jax_tda.encoding import blocks as layouts
-from jax_tda.encoding import nnx_models, probe, projection, sites, visibility
+from jax_tda.encoding import options, projection
+from jax_tda.encoding.program import Encodings, Loss, Program, Sides
 from jax_tda.encoding.second_moments import SecondMoments, inverse_root, rank_one
-from jax_tda.models import layers, likelihood
-from jax_tda.models.decoder import Decoder
-
-# What ran fastest on a CPU (benchmarks/README.md).
-_TOKENS_IN_CACHE, _MOST_UNROLLED = 256, 16
-_FEWEST_POSITIONS = 8
-
-Loss = Callable[[Any, Mapping[str, jax.Array]], jax.Array]
-Encodings = dict[str, jax.Array]
-# P₀, P₁ and, where V is element-wise, 1/√V.
-_Sides = tuple[jax.Array, jax.Array, jax.Array | None]
 
 
 class Encoder:
@@ -54,8 +41,12 @@ class Encoder:
         on a CPU about 256 tokens, whose activations stay in the cache, elsewhere all. It changes no number.
       unroll_layers: whether the layers of a scanned Decoder are compiled one by one, which takes longer to compile.
         None does so on a CPU, where it runs faster, for up to 16 layers. It changes no number.
+      remat: whether a Decoder's layers are computed again in the backward pass instead of being kept, which takes more
+        time and far less memory. None does as the model's config says. It changes no number.
       example_length: tokens of the example that a linen model is traced with, for models that take one length alone.
       mesh: devices to share examples over; None uses the default device.
+      weights: `sharded`, `replicated` or empty, as of `MeshConfig`. Where weights are sharded, so are projections and
+        second moments; one layer is gathered at a time, and by default all of a data group's examples are in flight.
 
     Raises:
       InputError: a parameter is neither covered nor excluded, or second moments do not fit.
@@ -76,48 +67,46 @@ class Encoder:
         epsilon: float = 1e-10,
         examples_at_once: int | None = None,
         unroll_layers: bool | None = None,
+        remat: bool | None = None,
         example_length: int = 2,
         mesh: jax.sharding.Mesh | None = None,
+        weights: str = "",
     ):
         if isinstance(params, nnx.State):
             params = nnx.to_pure_dict(params)
-        self._leaves = trees.flatten(params)
-        self._names, self._structure = tuple(self._leaves), jax.tree.structure(params)
-        self._model = model_or_loss if isinstance(model_or_loss, nn.Module) else None
-        self._at_once, self._length = examples_at_once, example_length
-        self._loss = None if self._model is not None else _pure(model_or_loss)
-        shapes = {path: tuple(leaf.shape) for path, leaf in self._leaves.items()}
-        self._kind, self._epsilon, self._mesh, self._reduction = projection_kind, epsilon, mesh, reduction
-        shown = nnx_models.shown_by(model_or_loss) if isinstance(model_or_loss, nnx.Module) else self._visible()
-        self.plan = layouts.plan(shapes, shown, blocks, exclude)
+        self.program = Program(
+            model_or_loss,
+            params,
+            blocks,
+            projected_size,
+            exclude=exclude,
+            reduction=reduction,
+            examples_at_once=examples_at_once,
+            unroll_layers=unroll_layers,
+            remat=remat,
+            example_length=example_length,
+            mesh=mesh,
+            weights=weights,
+        )
+        self.plan, self._places = self.program.plan, self.program.places
         self.projected_size, self.seed = projected_size, seed
-        self._check_options()
-        self._cpu = (mesh.devices.flat[0].platform if mesh is not None else jax.default_backend()) == "cpu"
-        self._unrolled = self._unroll(unroll_layers)
+        self._kind, self._epsilon, self.mesh, self._reduction = projection_kind, epsilon, mesh, reduction
+        options.check(self.plan, reduction, examples_at_once, projection_kind, projected_size)
         self.reduced: dict[str, float] = {}
-        self.second_moments = _described(second_moments, reduction, epsilon)
+        self.second_moments = options.described(second_moments, reduction, epsilon)
         self.fingerprints: dict[str, str] = {}
-        self._sides: dict[str, Any] = {
-            matrix.path: self._side_factors(matrix, second_moments) for matrix in self.plan.matrices
+        self.sides: dict[str, Any] = {
+            matrix.path: self._placed_sides(matrix, self._side_factors(matrix, second_moments))
+            for matrix in self.plan.matrices
         }
-        if self._unrolled:
-            self._sides = {
-                m.path: [jax.tree.map(lambda a, i=i: a[i], self._sides[m.path]) for i in range(m.layers)]
-                if m.layers
-                else self._sides[m.path]
-                for m in self.plan.matrices
+        self.leaves = self.program.arranged(trees.flatten(params))
+        self._encode = self.program.compiled()
+        if self._places is not None:
+            self.leaves = {
+                path: placement.place(leaf, self._places.leaf(path, leaf.shape)) for path, leaf in self.leaves.items()
             }
-        self._head = self._frozen_head()
-        batch: Any = self._encode_batch
-        if mesh is not None and mesh.devices.size > 1:
-            # Each device takes its own examples one group after another; a loop over a sharded axis would gather them.
-            whole, split = PartitionSpec(), PartitionSpec(meshes.DATA)
-            batch = jax.shard_map(
-                batch, mesh=mesh, in_specs=(whole, whole, split, split, split), out_specs=split, check_vma=False
-            )
-        self._encode = jax.jit(batch)
-        if mesh is not None:
-            self._leaves, self._sides = jax.device_put((self._leaves, self._sides), meshes.replicated(mesh))
+        elif mesh is not None:
+            self.leaves, self.sides = meshes.replicate(mesh, (self.leaves, self.sides))
 
     def encode(self, examples: Mapping[str, Any]) -> Encodings:
         """Encodes a batch.
@@ -131,17 +120,33 @@ class Encoder:
         Raises:
           InputError: the arrays do not fit each other.
         """
-        tokens, weights = _checked(examples)
+        tokens, weights = options.checked(examples)
         count = tokens.shape[0]
-        if self._mesh is not None:
-            # Rows of weight 0 fill the last places, so that every device has the same number of examples.
-            spare = -count % self._mesh.devices.size
-            tokens, weights = (np.pad(a, ((0, spare), (0, 0))) for a in (tokens, weights))
-        given = tokens, weights, _weighted_positions(weights)
-        if self._mesh is not None:
-            given = jax.device_put(given, meshes.batch_sharding(self._mesh))
-        encoded = self._encode(self._leaves, self._sides, *given)
-        return {block: value[:count] for block, value in encoded.items()}
+        # Rows of weight 0 fill the last places, so that every device has the same number of examples.
+        spare = self.program.padded(count) - count
+        tokens, weights = (np.pad(a, ((0, spare), (0, 0))) for a in (tokens, weights))
+        given: Any = (tokens, weights, options.weighted_positions(weights))
+        if self.mesh is not None:
+            split = meshes.batch_sharding(self.mesh)
+            given = jax.tree.map(lambda array: placement.place(array, split), given)
+        return {block: value[:count] for block, value in self.encode_placed(*given).items()}
+
+    def encode_placed(self, tokens: jax.Array, weights: jax.Array, positions: jax.Array) -> Encodings:
+        """`encode` of arrays that lie on the mesh already, divided over its data groups, for meshes of many processes.
+
+        Args:
+          tokens: int32 [B, T].
+          weights: float32 [B, T].
+          positions: int32 [B, K], from `options.weighted_positions`.
+        """
+        encoded: Encodings = self._encode(self.leaves, self.sides, tokens, weights, positions)
+        return encoded
+
+    def held_whole(self) -> list[str]:
+        """The parameters with an axis that the mesh should divide and cannot evenly, one line each."""
+        if self._places is None:
+            return []
+        return self._places.layout.whole({path: tuple(leaf.shape) for path, leaf in self.leaves.items()})
 
     def projections(self, parameter_path: str) -> tuple[jax.Array, jax.Array]:
         """P₀ [p, in] and P₁ [p, out] of one parameter; scanned layers lead with a layer axis.
@@ -166,7 +171,7 @@ class Encoder:
 
         return side("left", matrix.rows), side("right", matrix.columns)
 
-    def _side_factors(self, matrix: layouts.Matrix, moments: SecondMoments | None) -> _Sides:
+    def _side_factors(self, matrix: layouts.Matrix, moments: SecondMoments | None) -> Sides:
         """L = P₀/√r and R = P₁/√c of one parameter; or P₀, P₁ and 1/√V."""
         left, right = self._projections(matrix)
         self.fingerprints[matrix.path] = projection.fingerprint(left, right)
@@ -185,173 +190,9 @@ class Encoder:
 
         return scaled(left, factors.row_scale), scaled(right, factors.column_scale), None
 
-    def _visible(self) -> dict[str, sites.Site]:
-        if self._model is None:
-            return {}
-        example = jax.ShapeDtypeStruct((1, self._length), jnp.int32)
-        try:
-            found = visibility.visible(self._model, self._tree(self._leaves), example)
-        except (TypeError, ValueError, FlaxError) as problem:
-            raise InputError(
-                f"{type(self._model).__name__} cannot be traced",
-                got=f"{type(problem).__name__}: {problem}",
-                expected=f"a model that maps int tokens {example.shape} to logits, with these parameters",
-                remedy="pass example_length if the model takes one length alone, or a pure loss(params, example)",
-            ) from problem
-        if self._reduction == "exact":
-            # A table divided element-wise needs its whole gradient, which the weight path forms anyway.
-            return {p: dataclasses.replace(s, direct=s.direct and not s.table) for p, s in found.items()}
-        return found
-
-    def _unroll(self, wanted: bool | None) -> bool:
-        """Whether layers are compiled one by one; if so, parameters are held layer by layer from now on."""
-        # A subclass may compute otherwise; it is taken as it is.
-        show = self._model.unrolled if type(self._model) is Decoder else None
-        deepest = max(matrix.layers for matrix in self.plan.matrices)
-        if wanted and (show is None or not deepest):
-            raise InputError(
-                f"the layers of {type(self._model).__name__} cannot be unrolled",
-                got="a model that is no Decoder" if show is None else "layers that are separate already",
-                expected="a Decoder with scanned layers",
-                remedy="leave unroll_layers out",
-            )
-        if not (wanted or (wanted is None and self._cpu and show is not None and 0 < deepest <= _MOST_UNROLLED)):
-            return False
-        assert show is not None
-        self._model = show()
-        apart = layers.unstack_layers(trees.unflatten(self._leaves))
-        self._leaves = trees.flatten(apart)
-        self._names, self._structure = tuple(self._leaves), jax.tree.structure(apart)
-        return True
-
-    def _encode_batch(self, leaves: Any, sides: Any, *examples: jax.Array) -> Encodings:
-        def one(example: tuple[jax.Array, ...]) -> Encodings:
-            return self._encode_one(leaves, sides, *example)
-
-        count, length = examples[0].shape
-        at_once = self._at_once
-        if at_once is None:
-            most = max(1, _TOKENS_IN_CACHE // length) if self._cpu else count
-            # A divisor, so that no remainder is compiled for itself.
-            at_once = max(n for n in range(1, min(most, count) + 1) if count % n == 0)
-        if not at_once or at_once >= count:
-            return jax.vmap(one)(examples)
-        return jax.lax.map(one, examples, batch_size=at_once if at_once > 1 else None)
-
-    def _encode_one(self, leaves: Any, sides: Any, *example: jax.Array) -> Encodings:
-        zero = jnp.zeros((self.projected_size, self.projected_size), jnp.float32)
-        return jax.grad(lambda probes: self._example_loss(*self._held(probes, leaves, sides), *example))(
-            {block: zero for block in self.plan.blocks}
-        )
-
-    def _held(self, probes: Any, leaves: Any, sides: Any) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
-        """The parameters, perturbed where they take the weight path, and what stands beside those that are probed."""
-        held, beside = dict(leaves), dict[str, jax.Array]()
-
-        def place(matrix: layouts.Matrix, path: str, own: jax.Array, side: _Sides) -> None:
-            left, right, root = side
-            if matrix.route == "weight":
-                held[path] = matrix.back(probe.perturb(matrix.view(leaves[path]), own, left, right, root))
-                return
-            named = {probe.PROBE: own, probe.LEFT: left, probe.RIGHT: right, probe.INVERSE_ROOT: root}
-            beside.update({sites.beside(path, name): leaf for name, leaf in named.items() if leaf is not None})
-
-        for matrix in self.plan.matrices:
-            # Matrices of one block share its probe, and autodiff sums what reaches it.
-            own = [probes[block] for block in matrix.blocks]
-            if not matrix.layers:
-                place(matrix, matrix.path, own[0], sides[matrix.path])
-            elif self._unrolled:
-                for layer, side in enumerate(sides[matrix.path]):
-                    place(matrix, layers.unstacked_path(matrix.path, layer), own[layer], side)
-            else:
-                place(matrix, matrix.path, jnp.stack(own), sides[matrix.path])
-        return held, beside
-
-    def _example_loss(
-        self, held: Any, beside: Any, tokens: jax.Array, weights: jax.Array, weighted: jax.Array
-    ) -> jax.Array:
-        if self._loss is not None:
-            return self._loss(self._tree(held), {"tokens": tokens, "loss_weights": weights})
-        params = trees.grafted(self._tree(held), beside)
-        assert self._model is not None
-        if self._head is None:
-            logits = sites.apply(self._model, params, tokens[None])[0]
-            return likelihood.loss(logits.astype(jnp.float32), tokens, weights)
-        hidden = sites.apply(self._model, params, tokens[None], method="hidden")[0]
-        head = held[self._head].T if self._head.endswith("kernel") else held[self._head]
-        if weighted.shape[0] >= tokens.shape[0] - 1:
-            return likelihood.head_loss(hidden[:-1], head, tokens[1:], weights[1:])
-        return likelihood.head_loss(hidden[weighted - 1], head, tokens[weighted], weights[weighted])
-
-    def _tree(self, leaves: Any) -> Any:
-        """Leaves in the containers that the parameters came in."""
-        return jax.tree.unflatten(self._structure, [leaves[name] for name in self._names])
-
-    def _frozen_head(self) -> str | None:
-        """The path of a Decoder's output head, when it is not encoded and logits are its product: the loss is fused."""
-        path = self._model.head_path() if type(self._model) is Decoder else None
-        return path if path in self.plan.excluded else None
-
-    def _check_options(self) -> None:
-        if self._reduction not in ("rank_one", "exact"):
-            raise InputError(
-                "unknown reduction of second moments",
-                got=self._reduction,
-                expected="rank_one or exact",
-                remedy="set reduction to one of them",
-            )
-        if self._at_once is not None and self._at_once < 0:
-            raise InputError(
-                "examples_at_once is not possible",
-                got=self._at_once,
-                expected="a number ≥ 0, or None",
-                remedy="0 takes all examples of a batch at once, None what ran fastest",
-            )
-        largest = max(max(m.rows, m.columns) for m in self.plan.matrices)
-        if self._kind not in projection.KINDS or (self._kind == "identity" and self.projected_size < largest):
-            raise InputError(
-                "the projection does not fit",
-                got=f"{self._kind}, p = {self.projected_size}, for matrices with sides up to {largest}",
-                expected=f"{' or '.join(projection.KINDS)}; identity needs p ≥ {largest}",
-                remedy="use gaussian, or raise projected_size",
-            )
-
-
-def _weighted_positions(weights: np.ndarray) -> np.ndarray:
-    """int32 [B, K]: of each example the positions with a weight, which are all that the head need look at.
-
-    K is a power of two, so that few programs are compiled, at most T − 1; positions without a weight fill what is left.
-    """
-    counted = weights[:, 1:] != 0
-    most = int(counted.sum(axis=1).max(initial=1))
-    size = min(max(_FEWEST_POSITIONS, 1 << (most - 1).bit_length()), weights.shape[1])
-    # A stable sort of "has no weight" puts weighted positions first, in order.
-    order = np.argsort(~counted, axis=1, kind="stable")
-    return (order[:, :size] + 1).astype(np.int32)
-
-
-def _pure(model_or_loss: Any) -> Loss:
-    loss: Loss = nnx_models.loss_of(model_or_loss) if isinstance(model_or_loss, nnx.Module) else model_or_loss
-    return loss
-
-
-def _described(moments: SecondMoments | None, reduction: str, epsilon: float) -> str:
-    """How V enters, in words that two encodings must share before they may be compared."""
-    if moments is None:
-        return "none"
-    own = f", ε {moments.epsilon}" if reduction == "exact" else ""
-    return f"{moments.source}, {reduction}, relative floor {epsilon}{own}"
-
-
-def _checked(examples: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    tokens, weights = np.asarray(examples["tokens"]), np.asarray(examples["loss_weights"])
-    fits = tokens.ndim == 2 and tokens.shape == weights.shape and tokens.size > 0
-    if not fits or not np.issubdtype(tokens.dtype, np.integer):
-        raise InputError(
-            "examples have the wrong form",
-            got=f"tokens {tokens.dtype} {tokens.shape}, loss_weights {weights.dtype} {weights.shape}",
-            expected="tokens int [B, T] and loss_weights float [B, T], at least one of each",
-            remedy="pad every example of a batch to one length, with weight 0 on the padding",
-        )
-    return tokens.astype(np.int32), weights.astype(np.float32)
+    def _placed_sides(self, matrix: layouts.Matrix, sides: Sides) -> Any:
+        """As the program takes them; one parameter's at a time leave the host where weights are divided."""
+        arranged = self.program.arranged_sides(matrix, sides)
+        if self._places is None:
+            return arranged
+        return jax.tree.map(placement.place, arranged, self._places.sides(matrix, arranged))

@@ -13,7 +13,7 @@ import numpy as np
 
 from jax_tda.artifacts.artifact import Reader, begin, open_artifact
 from jax_tda.core import mesh as meshes
-from jax_tda.core import seeds, trees
+from jax_tda.core import placement, seeds, trees
 from jax_tda.core.config import input_path, machine, settings
 from jax_tda.core.errors import InputError
 from jax_tda.core.mesh import MeshConfig
@@ -24,6 +24,7 @@ from jax_tda.data.batches import bucket_lengths
 from jax_tda.encoding.second_moments import SecondMoments, from_values, second_moments_from
 from jax_tda.models import checkpoint_artifact, checkpoints, likelihood
 from jax_tda.models.importers import torch_moments
+from jax_tda.models.layout import Layout
 
 KIND = "second_moments"
 
@@ -103,15 +104,12 @@ def run(config: EstimateSecondMomentsConfig, output: str) -> Reader:
     if isinstance(writer, Reader):
         return writer
     found, facts = {"batches": _of_batches, "orbax": _of_optax, "torch": _of_torch}[config.source](config, checkpoint)
-    place = writer.path / "state"
-    if place.exists():  # An earlier run was killed between this save and the manifest.
-        place.rmtree()
-    checkpoints.save(str(place), {"second_moments": trees.unflatten(found)})
+    checkpoints.save_again(str(writer.path / "state"), {"second_moments": trees.unflatten(found)})
     return writer.finish({"checkpoint": checkpoint.reader.manifest.digest, "source": config.source} | facts)
 
 
-def read(path: str, checkpoint: checkpoint_artifact.Checkpoint) -> SecondMoments:
-    """The second moments of an artifact, for the checkpoint that they were made for.
+def read(path: str, checkpoint: checkpoint_artifact.Checkpoint, layout: Layout | None = None) -> SecondMoments:
+    """The second moments of an artifact, for the checkpoint that they were made for; divided as a layout says.
 
     Raises:
       InputError: they belong to another checkpoint.
@@ -126,7 +124,8 @@ def read(path: str, checkpoint: checkpoint_artifact.Checkpoint) -> SecondMoments
             remedy="run jobs.estimate_second_moments for this checkpoint",
         )
     reader.check_files()
-    held = checkpoints.restore_untyped(str(reader.path / "state"))["second_moments"]
+    where = layout.of_tree if layout else None
+    held = checkpoints.restore_untyped(str(reader.path / "state"), where)["second_moments"]
     # Two samples may be described alike; encodings of one may not meet those of the other.
     source = f"{facts['described']} ({reader.manifest.digest[:12]})"
     return from_values(trees.flatten(held), facts["epsilon"], source)
@@ -144,9 +143,12 @@ def _of_batches(config: EstimateSecondMomentsConfig, checkpoint: checkpoint_arti
             expected=f"at least batch_size = {config.batch_size}",
             remedy="lower estimate_second_moments.batch_size",
         )
-    model, mesh = checkpoint.model, meshes.make_mesh(config.mesh)
-    params = jax.device_put(checkpoint.params(), meshes.replicated(mesh))
-    total = jax.jit(lambda tree: jax.tree.map(jnp.zeros_like, tree))(params)
+    mesh = meshes.make_mesh(config.mesh)
+    model, params = checkpoint.on(mesh, config.mesh.weights)
+    places = jax.tree.map(lambda leaf: leaf.sharding, params)
+    total = jax.jit(
+        lambda tree: jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.float32), tree), out_shardings=places
+    )(params)
 
     def mean_loss(params: Any, tokens: jax.Array, weights: jax.Array) -> jax.Array:
         logits: Any = model.apply({"params": params}, tokens)
@@ -154,12 +156,13 @@ def _of_batches(config: EstimateSecondMomentsConfig, checkpoint: checkpoint_arti
 
     def add(total: Any, params: Any, tokens: jax.Array, weights: jax.Array) -> Any:
         gradient = jax.grad(mean_loss)(params, tokens, weights)
-        return jax.tree.map(lambda sum_, g: sum_ + jnp.square(g), total, gradient)
+        return jax.tree.map(lambda sum_, g: sum_ + jnp.square(g.astype(jnp.float32)), total, gradient)
 
-    add = jax.jit(add, donate_argnums=0)
+    add = jax.jit(add, donate_argnums=0, out_shardings=places)
     lengths = examples.spans[:, 0]
     buckets = np.array(bucket_lengths(lengths, config.buckets))
-    size = -(-config.batch_size // mesh.devices.size) * mesh.devices.size
+    groups = mesh.shape[meshes.DATA]
+    size = -(-config.batch_size // groups) * groups
     progress, tokens = Progress("estimate_second_moments", config.batches, "batches"), 0
     for rows in _drawn(examples.count, config.batches, config.batch_size, config.seed):
         length = int(buckets[np.searchsorted(buckets, lengths[rows].max())])
@@ -167,7 +170,7 @@ def _of_batches(config: EstimateSecondMomentsConfig, checkpoint: checkpoint_arti
         total = add(total, params, batch["tokens"], batch["loss_weights"])
         tokens += int(lengths[rows].sum()) - len(rows)
         progress.advance()
-    found = {path: np.asarray(leaf) / config.batches for path, leaf in trees.flatten(total).items()}
+    found = {path: placement.fetch(leaf) / config.batches for path, leaf in trees.flatten(total).items()}
     described = f"estimated from {config.batches} batches of {config.batch_size}"
     return found, {"epsilon": config.epsilon, "described": described, "loss_tokens_per_batch": tokens / config.batches}
 

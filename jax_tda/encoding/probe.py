@@ -5,6 +5,7 @@ Let a kernel W (in, out) act as W + Lᵀ E R, where L = P₀/√r and R = P₁/�
 output gradient ẏ this is (x Lᵀ)ᵀ (ẏ Rᵀ): no weight gradient is formed, and as E is zero the forward pass is untouched.
 """
 
+import functools
 from typing import Any
 
 import jax
@@ -60,9 +61,15 @@ def attach(output: jax.Array, x: jax.Array, probe: jax.Array, left: jax.Array, r
     return attach_projected(output, x_left, probe, right)
 
 
-@jax.custom_vjp
+@functools.partial(jax.custom_vjp, nondiff_argnums=(6,))
 def attach_exact(
-    output: jax.Array, x: jax.Array, probe: jax.Array, left: jax.Array, right: jax.Array, inverse_root: jax.Array
+    output: jax.Array,
+    x: jax.Array,
+    probe: jax.Array,
+    left: jax.Array,
+    right: jax.Array,
+    inverse_root: jax.Array,
+    kernel: bool = True,
 ) -> jax.Array:
     """Like `attach` for W + (Lᵀ E R) / √V, with V element-wise: the gradient of E is L (xᵀ ẏ / √V) Rᵀ.
 
@@ -75,12 +82,14 @@ def attach_exact(
       left: [p, in], P₀ itself.
       right: [p, out], P₁ itself.
       inverse_root: [in, out], 1/√V.
+      kernel: whether a TPU takes the kernel for it, which the compiler cannot divide over devices.
     """
-    del x, probe, left, right, inverse_root
+    del x, probe, left, right, inverse_root, kernel
     return output
 
 
-def _forward_exact(output: Any, x: Any, probe: Any, left: Any, right: Any, inverse_root: Any) -> Any:
+def _forward_exact(output: Any, x: Any, probe: Any, left: Any, right: Any, inverse_root: Any, kernel: bool) -> Any:
+    del probe, kernel
     return output, (x, left, right, inverse_root)
 
 
@@ -106,11 +115,12 @@ def exact_gradient(
     return found
 
 
-def _backward_exact(saved: Any, gradient: jax.Array) -> Any:
+def _backward_exact(kernel: bool, saved: Any, gradient: jax.Array) -> Any:
     x, left, right, inverse_root = saved
     rows, columns = inverse_root.shape
     flat = x.reshape(-1, rows), gradient.reshape(-1, columns)
-    return gradient, None, exact_gradient(*flat, left, right, inverse_root), None, None, None
+    product = exact_gradient if kernel else xla_gradient
+    return gradient, None, product(*flat, left, right, inverse_root), None, None, None
 
 
 attach_exact.defvjp(_forward_exact, _backward_exact)

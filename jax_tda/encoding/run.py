@@ -12,15 +12,17 @@ from jax_tda.artifacts import encodings as schema
 from jax_tda.artifacts.artifact import Reader, Writer, begin, open_artifact
 from jax_tda.artifacts.formats import StoreConfig
 from jax_tda.core import mesh as meshes
+from jax_tda.core import processes
 from jax_tda.core.config import input_path, machine, settings
 from jax_tda.core.errors import InputError
 from jax_tda.core.mesh import MeshConfig
 from jax_tda.core.progress import Progress
 from jax_tda.data import corpus as corpora
-from jax_tda.data.batches import bucket_lengths, sweep
-from jax_tda.encoding import estimate_moments
+from jax_tda.data.batches import bucket_lengths
+from jax_tda.encoding import estimate_moments, streams
 from jax_tda.encoding.blocks import DEFAULT_EXCLUDE
 from jax_tda.encoding.encoder import Encoder
+from jax_tda.encoding.options import weighted_positions
 from jax_tda.encoding.second_moments import SecondMoments, of_checkpoint
 from jax_tda.models import checkpoint_artifact
 
@@ -44,6 +46,7 @@ class EncodeConfig:
       tokens_per_batch: padded tokens encoded at once.
       examples_at_once: how many examples of a batch each device has in flight; 0 takes all, None what ran fastest.
       unroll_layers: whether layers are compiled one by one; None what ran fastest.
+      remat: whether layers are computed twice instead of kept; None as the model's config says.
       shard_rows: examples per shard, the unit of writing and of resumption.
       store: the format of the stored numbers.
       mesh: how devices share the work.
@@ -63,6 +66,7 @@ class EncodeConfig:
     tokens_per_batch: int = 1024
     examples_at_once: int | None = None
     unroll_layers: bool | None = None
+    remat: bool | None = machine(None)
     shard_rows: int = 1024
     store: StoreConfig = dataclasses.field(default_factory=StoreConfig)
     mesh: MeshConfig = machine(MeshConfig())
@@ -77,6 +81,7 @@ def plan(config: EncodeConfig, output: str) -> str:
         covered = encoder.plan
         lines += [f"  {m.route:7} {m.path} {m.shape} → {', '.join(sorted(set(m.blocks)))}" for m in covered.matrices]
         lines += [f"  excluded {path} by {pattern!r}" for path, pattern in covered.excluded.items()]
+        lines += [f"  held whole, as it does not divide evenly: {line}" for line in encoder.held_whole()]
         lines += [
             f"  {fate}: {count['parameters']} parameters, {count['elements']:,} elements"
             for fate, count in covered.counts.items()
@@ -93,7 +98,7 @@ def plan(config: EncodeConfig, output: str) -> str:
 
 
 def run(config: EncodeConfig, output: str) -> Reader:
-    """Writes the encodings artifact; a killed run redoes at most the shard in flight."""
+    """Writes the encodings artifact; a killed run redoes at most the shard in flight of each stream."""
     meshes.one_cpu_device_per_core()
     check_choices(config)
     config.store.parts(1, config.projected_size)
@@ -132,13 +137,15 @@ def moments_of(config: EncodeConfig) -> dict[str, Reader]:
 def make_encoder(config: EncodeConfig) -> Encoder:
     """The encoder of these settings, on all devices, with the checkpoint's parameters and second moments."""
     checkpoint = checkpoint_artifact.open_checkpoint(config.checkpoint)
+    mesh = meshes.make_mesh(config.mesh)
+    layout = checkpoint.layout(mesh, config.mesh.weights)
     moments: SecondMoments | None = None
     if config.second_moments != "none" and not config.moments:
-        params, moments = of_checkpoint(checkpoint)
+        params, moments = of_checkpoint(checkpoint, layout)
     else:
-        params = checkpoint.params()
+        params = checkpoint.params(layout)
         if config.second_moments != "none":
-            moments = estimate_moments.read(config.moments, checkpoint)
+            moments = estimate_moments.read(config.moments, checkpoint, layout)
     return Encoder(
         checkpoint.model,
         params,
@@ -151,50 +158,98 @@ def make_encoder(config: EncodeConfig) -> Encoder:
         epsilon=config.epsilon,
         examples_at_once=config.examples_at_once,
         unroll_layers=config.unroll_layers,
-        mesh=meshes.make_mesh(config.mesh),
+        remat=config.remat,
+        mesh=mesh,
+        weights=config.mesh.weights,
     )
 
 
 def _encode_shards(writer: Writer, encoder: Encoder, examples: corpora.Corpus, config: EncodeConfig) -> dict[str, Any]:
     count, blocks, p, rows = examples.count, encoder.plan.blocks, config.projected_size, config.shard_rows
     store = schema.EncodingWriter(writer, config.store, (count, len(blocks), p, p), rows)
-    finished = writer.finished_units()
+    finished = processes.agree(writer.finished_units)
     for unit, start, values, status in encoded_shards(encoder, examples, config, finished):
         store.write_shard(start, values, status)
         finished[unit] = unit_facts(examples, start, status)
         writer.finish_unit(unit, finished[unit])
+    if processes.count() > 1:
+        processes.barrier("encoded")
+        finished = processes.agree(writer.finished_units)
     return counts_of(examples, config, finished)
 
 
 def encoded_shards(
     encoder: Encoder, examples: corpora.Corpus, config: EncodeConfig, finished: Mapping[str, Any], label: str = "encode"
 ) -> Iterator[tuple[str, int, np.ndarray, np.ndarray]]:
-    """Encodes shard after shard, without those that are finished.
+    """Encodes shard after shard, without those that are finished; of several processes each is given its own.
 
     Yields:
       (unit, first row, values float32 [n, blocks, p, p], status int8 [n]); rows that are not finite are NaN throughout.
+
+    Raises:
+      Stopped: the run was asked to stop, and the shards in flight were taken.
     """
     count, blocks, p, rows = examples.count, encoder.plan.blocks, config.projected_size, config.shard_rows
     lengths = examples.spans[:, 0]
     buckets = bucket_lengths(lengths, config.buckets)
-    progress = Progress(label, count, "examples", done=sum(unit["rows"] for unit in finished.values()))
-    for start in range(0, count, rows):
-        unit = f"shard_{start // rows:07d}"
-        if unit in finished:
-            continue
-        members = np.arange(start, min(start + rows, count))
-        values = np.empty((len(members), len(blocks), p, p), np.float32)
-        for batch, length, size in sweep(members, lengths[members], buckets, config.tokens_per_batch):
-            encoded = encoder.encode(examples.examples(batch, length, size, config.loss))
-            values[batch - start] = np.stack([np.asarray(encoded[block])[: len(batch)] for block in blocks], axis=1)
-            progress.advance(len(batch))
-        yield unit, start, values, _judge(values)
+    done = dict(finished)
+    progress = Progress(label, count, "examples", done=sum(unit["rows"] for unit in done.values()))
+    left = [start for start in range(0, count, rows) if _unit(start, rows) not in done]
+    assert encoder.mesh is not None
+    shared = streams.of(encoder.mesh)
+    encode = _encode_together if encoder.mesh.is_multi_process else _encode_alone
+    with processes.stoppable() as stop:
+        # All streams take a shard each, and the processes run the same programs, whoever has how many rows.
+        for turn in range(0, len(left), shared.total):
+            wave = left[turn : turn + shared.total]
+            members = [np.arange(start, min(start + rows, count)) for start in wave]
+            members += [np.zeros(0, np.int64)] * (shared.total - len(wave))
+            mine = members[shared.own]
+            values = np.empty((len(mine), len(blocks), p, p), np.float32)
+            for batch in streams.batches(members, shared.own, lengths, buckets, config.tokens_per_batch):
+                found = encode(encoder, examples, config, batch, shared)
+                if len(batch.rows):
+                    values[batch.rows - mine[0]] = found
+                progress.advance(batch.together)
+            if len(mine) and shared.writes:
+                yield _unit(int(mine[0]), rows), int(mine[0]), values, _judge(values)
+            if stop.asked():
+                stop.now()
+
+
+def _unit(start: int, rows: int) -> str:
+    return f"shard_{start // rows:07d}"
+
+
+def _encode_alone(
+    encoder: Encoder, examples: corpora.Corpus, config: EncodeConfig, batch: streams.Batch, _: streams.Streams
+) -> np.ndarray:
+    encoded = encoder.encode(examples.examples(batch.rows, batch.length, batch.size, config.loss))
+    return np.stack([np.asarray(encoded[name])[: len(batch.rows)] for name in encoder.plan.blocks], axis=1)
+
+
+def _encode_together(
+    encoder: Encoder, examples: corpora.Corpus, config: EncodeConfig, batch: streams.Batch, shared: streams.Streams
+) -> np.ndarray:
+    """The same of this process's rows, while the other streams encode theirs.
+
+    What the head looks at depends on the corpus and the length alone: a row must not depend on what others encode.
+    """
+    given = examples.examples(batch.rows, batch.length, batch.size, config.loss)
+    tokens, weights = given["tokens"], given["loss_weights"]
+    arrays = (tokens, weights, weighted_positions(weights, batch.length - 1))
+    assert encoder.mesh is not None
+    groups = len(shared.places)
+    each = encoder.program.padded(groups * -(-batch.size // shared.rows)) // groups
+    encoded = encoder.encode_placed(*streams.placed(encoder.mesh, shared, arrays, each))
+    found = [streams.own_rows(shared, encoded[name], len(batch.rows)) for name in encoder.plan.blocks]
+    return np.stack(found, axis=1)
 
 
 def unit_facts(examples: corpora.Corpus, start: int, status: np.ndarray) -> dict[str, Any]:
     """What is recorded of a finished shard: its rows, and by reason the ids of those left out."""
     return {"rows": len(status)} | {
-        name: [examples.ids[start + row] for row in np.flatnonzero(status == code)]
+        name: [examples.ids[start + int(row)] for row in np.flatnonzero(status == code)]
         for code, name in schema.STATUS_NAMES.items()
     }
 
@@ -205,7 +260,7 @@ def counts_of(
     """The manifest's counts over all shards, of which the left out are also printed."""
     left_out = {n: [i for u in sorted(finished) for i in finished[u][n]] for n in schema.STATUS_NAMES.values()}
     for name, ids in left_out.items():
-        if ids:
+        if ids and processes.index() == 0:
             print(f"{label}: {len(ids)} examples flagged {name}, left out of R and rankings: {', '.join(ids[:5])}")
     return {
         "examples": examples.count,

@@ -11,10 +11,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from jax_tda.core import trees
+from jax_tda.core import placement, trees
 from jax_tda.core.errors import InputError
 from jax_tda.models import checkpoints
 from jax_tda.models.checkpoint_artifact import Checkpoint
+from jax_tda.models.layout import Layout
 
 Leaf = Any
 
@@ -72,7 +73,7 @@ class SecondMoments:
                 remedy="give the state of the optimizer that trained this model, or exclude the parameter by name",
             )
         if isinstance(leaf, _Adam):
-            value = np.asarray(leaf.nu, np.float64) / self.bias_correction
+            value = _wide(leaf.nu) / self.bias_correction
         else:
             value = _unfactor(leaf, shape)
         if value.shape != tuple(shape):
@@ -96,16 +97,20 @@ def from_values(values: Mapping[str, Leaf], epsilon: float, source: str) -> Seco
     return SecondMoments({path: _Adam(value) for path, value in values.items()}, 1.0, epsilon, source)
 
 
+def _wide(leaf: Leaf) -> np.ndarray:
+    return np.asarray(placement.fetch(leaf), np.float64)
+
+
 def _unfactor(leaf: _Factored, shape: tuple[int, ...]) -> np.ndarray:
-    v = np.asarray(leaf.v, np.float64)
-    if v.shape == tuple(shape) and (v.size > 1 or np.asarray(leaf.v_row).size <= 1):
+    v = _wide(leaf.v)
+    if v.shape == tuple(shape) and (v.size > 1 or leaf.v_row.size <= 1):
         return v
     # optax sorts axes by size: v_row is the mean over the largest (d0), v_col over the second largest (d1).
     order = np.argsort(shape)
     if len(shape) < 2:
         return v
     d1, d0 = int(order[-2]), int(order[-1])
-    v_row, v_col = np.asarray(leaf.v_row, np.float64), np.asarray(leaf.v_col, np.float64)
+    v_row, v_col = _wide(leaf.v_row), _wide(leaf.v_col)
     if v_row.shape != tuple(np.delete(shape, d0)) or v_col.shape != tuple(np.delete(shape, d1)):
         return v_row
     axis = d1 - 1 if d1 > d0 else d1
@@ -199,13 +204,14 @@ def second_moments_from(optax_state: Any, *, b2: float | None = None, epsilon: f
     return SecondMoments(leaves, 1.0 if corrected else 1.0 - decay**count, epsilon, "adam")
 
 
-def of_checkpoint(checkpoint: Checkpoint) -> tuple[Any, SecondMoments]:
-    """Parameters and second moments of a checkpoint artifact.
+def of_checkpoint(checkpoint: Checkpoint, layout: Layout | None = None) -> tuple[Any, SecondMoments]:
+    """Parameters and second moments of a checkpoint artifact, on the host, or divided as a layout says.
 
     The optimizer state is read as plain containers, since only the names in it matter.
     """
     settings = checkpoint.optimizer
-    stored = checkpoints.restore_untyped(str(checkpoint.reader.path / "state"))
+    where = layout.of_tree if layout else None
+    stored = checkpoints.restore_untyped(str(checkpoint.reader.path / "state"), where)
     return stored["params"], second_moments_from(stored["opt_state"], b2=settings["b2"], epsilon=settings["epsilon"])
 
 

@@ -5,8 +5,9 @@ are those that its input is summed over (in) and those that its output gains (ou
 """
 
 import dataclasses
+import functools
 import math
-from typing import Any
+from typing import Any, Protocol
 
 import flax.linen as nn
 import jax
@@ -14,6 +15,15 @@ import jax.numpy as jnp
 from flax.linen.dtypes import promote_dtype
 
 from jax_tda.encoding import probe
+from jax_tda.models.layout import Gathering
+
+
+class Places(Protocol):
+    """What says how that which stands beside a kernel is used where weights are divided over devices."""
+
+    def use(self, path: str, name: str, array: jax.Array) -> jax.Array:
+        """The leaf `name` beside the kernel of this path, as it is used."""
+
 
 _NAMES = {nn.Dense: "kernel", nn.DenseGeneral: "kernel", nn.Einsum: "kernel", nn.Embed: "embedding"}
 KERNELS = frozenset(_NAMES.values())
@@ -89,13 +99,21 @@ def plain(shape: tuple[int, ...], convolution: bool = False) -> Site | None:
     return Site(shape, axes[:-1], axes[-1:], direct=False)
 
 
-def apply(model: nn.Module, params: dict[str, Any], tokens: jax.Array, method: str | None = None) -> Any:
+def apply(
+    model: nn.Module, params: dict[str, Any], tokens: jax.Array, method: str | None = None, places: Places | None = None
+) -> Any:
     """The model's logits, or what another of its methods gives, with a probe beside every kernel that holds one."""
-    with nn.intercept_methods(_intercept):
+    with nn.intercept_methods(functools.partial(_intercept, places)):
         return model.apply({"params": params}, tokens, method=method)
 
 
-def _intercept(next_function: Any, arguments: Any, keywords: Any, context: nn.module.InterceptorContext) -> Any:
+def _intercept(
+    places: Places | None,
+    next_function: Any,
+    arguments: Any,
+    keywords: Any,
+    context: nn.module.InterceptorContext,
+) -> Any:
     """Attaches a probe to the output of every module whose parameters hold one."""
     output = next_function(*arguments, **keywords)
     module = context.module
@@ -104,10 +122,15 @@ def _intercept(next_function: Any, arguments: Any, keywords: Any, context: nn.mo
     shown = call(context, arguments, keywords, output)
     if shown is None:
         return output
-    held: list[jax.Array] = [module.get_variable("params", n) for n in (probe.PROBE, probe.LEFT, probe.RIGHT)]
+
+    def beside_it(leaf: str) -> jax.Array:
+        held: jax.Array = module.get_variable("params", leaf)
+        return held if places is None else places.use("/".join((*module.path, name(module))), leaf, held)
+
+    zero: jax.Array = module.get_variable("params", probe.PROBE)
+    left, right = beside_it(probe.LEFT), beside_it(probe.RIGHT)
     rows = shown.to_rows(output)
     if shown.site.table:
-        zero, left, right = held
         if context.method_name == "attend":
             # The table's transpose: its input side is where logits arrive.
             x_right = jnp.einsum("...i,pi->...p", jax.lax.stop_gradient(shown.x), right)
@@ -115,10 +138,11 @@ def _intercept(next_function: Any, arguments: Any, keywords: Any, context: nn.mo
         else:
             rows = probe.attach_projected(rows, left.T[shown.x], zero, right)
     elif module.has_variable("params", probe.INVERSE_ROOT):
-        root: jax.Array = module.get_variable("params", probe.INVERSE_ROOT)
-        rows = probe.attach_exact(rows, shown.x, *held, root)
+        root = beside_it(probe.INVERSE_ROOT)
+        # A kernel of our own cannot be divided by the compiler.
+        rows = probe.attach_exact(rows, shown.x, zero, left, right, root, places is None)
     else:
-        rows = probe.attach(rows, shown.x, *held)
+        rows = probe.attach(rows, shown.x, zero, left, right)
     return shown.from_rows(rows)
 
 
@@ -140,7 +164,8 @@ def call(context: nn.module.InterceptorContext, arguments: Any, keywords: Any, o
     if type(module) not in _NAMES or context.method_name not in ("__call__", "attend") or not arguments:
         return None
     # So may a product of the user's own, such as a quantised one.
-    if getattr(module, "dot_general_cls", None) is not None or module.promote_dtype is not promote_dtype:
+    casts = module.promote_dtype is promote_dtype or isinstance(module.promote_dtype, Gathering)
+    if getattr(module, "dot_general_cls", None) is not None or not casts:
         return None
     if getattr(module, "dot_general", None) not in (None, jax.lax.dot_general):
         return None

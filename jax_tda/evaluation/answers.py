@@ -1,12 +1,15 @@
 """answer: which queries the model answers exactly, and how likely it finds each target."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
 import numpy as np
 
 from jax_tda.artifacts.artifact import Reader, begin, open_artifact
+from jax_tda.artifacts.together import by_first
+from jax_tda.core import mesh as meshes
 from jax_tda.core.config import input_path, machine, settings
 from jax_tda.core.mesh import MeshConfig
 from jax_tda.core.progress import Progress
@@ -24,12 +27,14 @@ class AnswerConfig:
     Args:
       queries: the tokenized queries.
       checkpoint: the model.
+      before: the model that `checkpoint` was trained on from; every target's gain over it is then told.
       tokens_per_batch: padded tokens at once.
       mesh: how devices share the work.
     """
 
     queries: str = input_path()
     checkpoint: str = input_path()
+    before: str = input_path()
     tokens_per_batch: int = 4096
     mesh: MeshConfig = machine(MeshConfig())
 
@@ -39,16 +44,28 @@ def plan(config: AnswerConfig, output: str) -> str:
     return f"answer: greedy answers of {config.checkpoint} to {config.queries} → {output}"
 
 
+@by_first
 def run(config: AnswerConfig, output: str) -> Reader:
-    """Writes the answers artifact: `answers.jsonl`, a line per query."""
+    """Writes the answers artifact: `answers.jsonl`, a line per query.
+
+    With `before`, `gain` is log p(target given prompt) now minus then.
+    """
     queries = corpora.open_corpus(config.queries)
     inputs = {"queries": queries.reader, "checkpoint": open_artifact(config.checkpoint, checkpoint_artifact.KIND)}
-    checkpoint_artifact.check_fits(inputs["checkpoint"], queries.reader)
+    if config.before:
+        inputs["before"] = open_artifact(config.before, checkpoint_artifact.KIND)
+    for made in [reader for name, reader in inputs.items() if name != "queries"]:
+        checkpoint_artifact.check_fits(made, queries.reader)
     writer = begin(output, KIND, settings(config), inputs)
     if isinstance(writer, Reader):
         return writer
     checkpoint = checkpoint_artifact.open_checkpoint(config.checkpoint)
-    exact, log_p, guesses = _judge(checkpoint, queries, config.tokens_per_batch)
+    exact, log_p, guesses = _judge(checkpoint, queries, config)
+    gains: list[dict[str, float]] = [{} for _ in queries.ids]
+    if config.before:
+        before = checkpoint_artifact.open_checkpoint(config.before)
+        gained = log_p - _judge(before, queries, config)[1]
+        gains = [{"gain": float(gain)} for gain in gained]
     vocabulary = queries.vocabulary
     writer.write_lines(
         "answers.jsonl",
@@ -59,6 +76,7 @@ def run(config: AnswerConfig, output: str) -> Reader:
                 "target_log_probability": float(log_p[row]),
                 "likeliest": vocabulary.decode(guesses[row]),
             }
+            | gains[row]
             for row, name in enumerate(queries.ids)
         ),
     )
@@ -67,15 +85,20 @@ def run(config: AnswerConfig, output: str) -> Reader:
         "answered_exactly": int(exact.sum()),
         "checkpoint": inputs["checkpoint"].manifest.digest,
     }
+    if config.before:
+        facts["gained"] = sum(row["gain"] > 0 for row in gains)
+        print(f"answer: {facts['gained']:,} of {queries.count:,} targets gained probability")
     return writer.finish(facts)
 
 
 def _judge(
-    checkpoint: checkpoint_artifact.Checkpoint, queries: corpora.Corpus, tokens_per_batch: int
+    checkpoint: checkpoint_artifact.Checkpoint, queries: corpora.Corpus, config: AnswerConfig
 ) -> tuple[np.ndarray, np.ndarray, list[list[int]]]:
-    model, params = checkpoint.model, checkpoint.params()
+    mesh = meshes.make_mesh(config.mesh)
+    model, params = checkpoint.on(mesh, config.mesh.weights)
+    groups = mesh.shape[meshes.DATA]
 
-    @jax.jit
+    @functools.partial(jax.jit, out_shardings=meshes.replicated(mesh))
     def judge(params: Any, tokens: jax.Array, weights: jax.Array) -> Any:
         logits: Any = model.apply({"params": params}, tokens)
         return (
@@ -88,8 +111,10 @@ def _judge(
     exact, log_p = np.zeros(queries.count, bool), np.zeros(queries.count, np.float32)
     guesses: list[list[int]] = [[] for _ in range(queries.count)]
     progress = Progress("answer", queries.count, "queries")
-    for rows, length, size in sweep(np.arange(queries.count), lengths, bucket_lengths(lengths, 2), tokens_per_batch):
-        batch = queries.examples(rows, length, size)
+    for rows, length, size in sweep(
+        np.arange(queries.count), lengths, bucket_lengths(lengths, 2), config.tokens_per_batch
+    ):
+        batch = meshes.shard_batch(mesh, queries.examples(rows, length, -(-size // groups) * groups))
         right, likely, best = jax.device_get(judge(params, batch["tokens"], batch["loss_weights"]))
         exact[rows], log_p[rows] = right[: len(rows)], likely[: len(rows)]
         for place, row in enumerate(rows):

@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from jax_tda.artifacts import lineage, ranking
 from jax_tda.artifacts.artifact import Reader, begin, open_artifact
-from jax_tda.core import trees
+from jax_tda.artifacts.together import by_first
+from jax_tda.core import mesh as meshes
+from jax_tda.core import placement, trees
 from jax_tda.core.config import input_path, machine, settings
 from jax_tda.core.errors import InputError
 from jax_tda.core.mesh import MeshConfig
@@ -39,6 +41,8 @@ class EvaluateConfig:
       checkpoint: the model, for tail-patch; empty leaves tail-patch out.
       moments: second moments made by `estimate_second_moments`; empty for those of the checkpoint's optimizer.
       answers: which queries the model answers exactly; empty takes each ranking's own word for it.
+      over: the queries that the report's main figures are over: `answered_exactly`, or `gained`, those whose target
+        gained probability in the training that `answers` compares.
       tail_patch: how tail-patch steps are taken.
       bootstrap: how intervals are made.
       seed: of the bootstrap.
@@ -51,6 +55,7 @@ class EvaluateConfig:
     checkpoint: str = input_path()
     moments: str = input_path()
     answers: str = input_path()
+    over: str = "answered_exactly"
     tail_patch: TailPatchConfig = dataclasses.field(default_factory=TailPatchConfig)
     bootstrap: BootstrapConfig = dataclasses.field(default_factory=BootstrapConfig)
     seed: int = 0
@@ -67,9 +72,11 @@ def plan(config: EvaluateConfig, output: str) -> str:
     return f"evaluate: rankings in {config.rankings}, {patched} → {output}/report.json"
 
 
+@by_first
 def run(config: EvaluateConfig, output: str) -> Reader:
     """Writes the report, `report.json`, and prints its table."""
     started = time.monotonic()
+    _check_over(config)
     corpus, queries = corpora.open_corpus(config.corpus), corpora.open_corpus(config.queries)
     inputs = {"corpus": corpus.reader, "queries": queries.reader}
     if config.checkpoint:
@@ -90,6 +97,7 @@ def run(config: EvaluateConfig, output: str) -> Reader:
         print(summary.table(writer.read_json("report.json")))
         return writer
     exact = _answered_exactly(inputs, rankings)
+    counted = _gained(inputs["answers"]) if config.over == "gained" else exact
     tables = {name: judge_retrieval(rows, corpus, queries) for name, rows in rankings.items()}
     patched: dict[str, Any] | None = None
     if config.checkpoint:
@@ -97,8 +105,9 @@ def run(config: EvaluateConfig, output: str) -> Reader:
     facts = readers["trackstar"].manifest.facts if "trackstar" in readers else {}
     report = summary.report(
         tables,
-        exact,
+        counted,
         {
+            "over": config.over,
             "exact_match": len(exact) / queries.count,
             "gold_missing": _gold_missing(corpus, queries),
             "lambda": facts.get("query_weight"),
@@ -120,7 +129,8 @@ def run(config: EvaluateConfig, output: str) -> Reader:
 def _check_rows(name: str, rows: Sequence[Mapping[str, Any]], corpus: corpora.Corpus, queries: corpora.Corpus) -> None:
     """Every query has its line, and every id is a piece or document of the corpus."""
     asked, given = set(queries.ids), {row["query_id"] for row in rows}
-    unknown = {e["id"] for row in rows for e in row["proponents"]} - set(corpus.ids) - set(_first_pieces(corpus))
+    named = {e["id"] for row in rows for e in row["proponents"]}
+    unknown = {name for name in named if name not in corpus.ids and name not in corpus.documents}
     for what, found in {
         "queries without a line": asked - given,
         "unknown queries": given - asked,
@@ -137,15 +147,8 @@ def _check_rows(name: str, rows: Sequence[Mapping[str, Any]], corpus: corpora.Co
 
 def _gold_missing(corpus: corpora.Corpus, queries: corpora.Corpus) -> dict[str, int]:
     """How many gold ids name no document of the corpus, and how many queries hold such an id."""
-    documents = set(_first_pieces(corpus))
-    missing = [len(set(record["gold"]) - documents) for record in queries.records]
+    missing = [sum(name not in corpus.documents for name in set(record["gold"])) for record in queries.records]
     return {"ids": sum(missing), "queries": sum(count > 0 for count in missing)}
-
-
-@functools.cache
-def _first_pieces(corpus: corpora.Corpus) -> dict[str, int]:
-    """The row of each document's first piece, by which a ranking of whole documents is patched."""
-    return {record["document"]: row for row, record in reversed(list(enumerate(corpus.records)))}
 
 
 def _answered_exactly(inputs: Mapping[str, Reader], rankings: Mapping[str, Sequence[Mapping[str, Any]]]) -> set[str]:
@@ -154,11 +157,35 @@ def _answered_exactly(inputs: Mapping[str, Reader], rankings: Mapping[str, Seque
     return {row["query_id"] for rows in rankings.values() for row in rows if row.get("answered_exactly")}
 
 
+def _check_over(config: EvaluateConfig) -> None:
+    if config.over not in ("answered_exactly", "gained") or (config.over == "gained" and not config.answers):
+        raise InputError(
+            "evaluate.over is not possible",
+            got=f"{config.over!r}, answers {config.answers or 'not given'}",
+            expected="'answered_exactly', or 'gained' with answers that compare two checkpoints",
+            remedy="change evaluate.over, or run answer with `answer.before`",
+        )
+
+
+def _gained(answers: Reader) -> set[str]:
+    rows = list(answers.read_lines("answers.jsonl"))
+    if any("gain" not in row for row in rows):
+        raise InputError(
+            f"{answers} does not say which targets gained",
+            got="answers of one checkpoint alone",
+            expected="answers compared with those of the checkpoint before",
+            remedy="run answer with `answer.before`, or set evaluate.over = 'answered_exactly'",
+        )
+    return {row["query_id"] for row in rows if row["gain"] > 0}
+
+
 def judge_retrieval(
     rows: Sequence[Mapping[str, Any]], corpus: corpora.Corpus, queries: corpora.Corpus
 ) -> dict[str, dict[str, float | None]]:
     """{metric: {query id: value}} of one ranking, None where a metric does not apply."""
-    document = {record["id"]: record["document"] for record in corpus.records}
+    named = {entry["id"] for row in rows for entry in row["proponents"]}
+    places = {name: place for name in named if (place := corpus.row_of(name)) is not None}
+    document = {name: corpus.documents[place] for name, place in places.items()}
     tables: dict[str, dict[str, float | None]] = {
         f"{metric}{suffix}": {} for suffix in ("", "_weak") for metric in ("mrr", "recall_at_10", "precision_at_10")
     }
@@ -189,11 +216,13 @@ def judge_tail_patch(
     """Adds the metric `tail_patch` to the tables and returns its settings for the report."""
     chosen = set(tail_patch.sample(queries.ids, config.tail_patch.queries, config.tail_patch.seed))
     query_rows = {name: row for row, name in enumerate(queries.ids) if name in chosen}
-    first = _first_pieces(corpus)
 
     def row_of(passage: str) -> int:
         row = corpus.row_of(passage)
-        return first[passage] if row is None else row
+        # A ranking of whole documents is patched by each document's first piece.
+        row = corpus.documents.row_of(passage) if row is None else row
+        assert row is not None
+        return row
 
     proponents = {
         method: {
@@ -209,9 +238,11 @@ def judge_tail_patch(
             for passage in rows:
                 pairs.setdefault(passage, set()).add(query_rows[name])
     checkpoint = checkpoint_artifact.open_checkpoint(config.checkpoint)
-    params, step, rate = _step(checkpoint, config.tail_patch, config.moments)
+    mesh = meshes.make_mesh(config.mesh)
+    params, step, rate = _step(checkpoint, config, mesh)
+    model = checkpoint.model.laid_out(mesh) if checkpoint.layout(mesh, config.mesh.weights) else checkpoint.model
     ordered = {passage: sorted(asked) for passage, asked in pairs.items()}
-    found = tail_patch.changes(checkpoint.model, params, step, ordered, corpus, queries)
+    found = tail_patch.changes(model, params, step, ordered, corpus, queries)
     for method, asked in proponents.items():
         values = tail_patch.per_query(asked, query_rows, found)
         tables[method]["tail_patch"] = {name: values.get(name) for name in queries.ids}
@@ -227,27 +258,33 @@ def judge_tail_patch(
 
 
 def _step(
-    checkpoint: checkpoint_artifact.Checkpoint, config: TailPatchConfig, moments_path: str
+    checkpoint: checkpoint_artifact.Checkpoint, config: EvaluateConfig, mesh: Mesh
 ) -> tuple[Any, tail_patch.Step, float]:
-    rate = config.rate
-    if rate < 0 or config.kind == "full_step":
+    rate, kind = config.tail_patch.rate, config.tail_patch.kind
+    layout = checkpoint.layout(mesh, config.mesh.weights)
+    # One step at a time is too little to share where weights are whole: one device takes it.
+    whole = meshes.replicated(mesh if mesh.is_multi_process else meshes.make_mesh(devices=[mesh.devices.flat[0]]))
+    if rate < 0 or kind == "full_step":
         described = dict(checkpoint.optimizer)
         steps = described.pop("steps")
         optimizer = optimizers.OptimizerConfig(**described)
         rate = 0.1 * optimizer.peak_rate if rate < 0 else rate
-    if config.kind == "full_step":
+    if kind == "full_step":
         transformation = optimizers.make(optimizer, steps)
         like = jax.eval_shape(functools.partial(initial_state, checkpoint.model, transformation, 0))
-        state = checkpoint.state(like._asdict())
+        state = checkpoint.state(checkpoint_artifact.placed(like._asdict(), layout))
+        state = state if layout else placement.place_all(state, whole)
         scheduled = float(optimizers.rate(optimizer, steps, steps))
         return state["params"], tail_patch.full(rate, scheduled, transformation, state["opt_state"]), rate
-    if moments_path:
-        params, moments = checkpoint.params(), estimate_moments.read(moments_path, checkpoint)
+    if config.moments:
+        params, moments = checkpoint.params(layout), estimate_moments.read(config.moments, checkpoint, layout)
     else:
-        params, moments = second_moments.of_checkpoint(checkpoint)
-    leaves = trees.flatten(params)
+        params, moments = second_moments.of_checkpoint(checkpoint, layout)
+    params = params if layout else placement.place_all(params, whole)
     roots = {
-        path: jnp.asarray(1.0 / (np.sqrt(moments.full(path, leaf.shape)) + moments.epsilon), jnp.float32)
-        for path, leaf in leaves.items()
+        path: placement.place(
+            (1.0 / (np.sqrt(moments.full(path, leaf.shape)) + moments.epsilon)).astype(np.float32), leaf.sharding
+        )
+        for path, leaf in trees.flatten(params).items()
     }
-    return jax.tree.map(jnp.asarray, params), tail_patch.preconditioned(rate, trees.unflatten(roots)), rate
+    return params, tail_patch.preconditioned(rate, trees.unflatten(roots)), rate

@@ -19,6 +19,7 @@ METHODS = {
     "random": "random",
     "bm25_prompt": "BM25 (prompt)",
     "bm25": "BM25 (prompt + target)",
+    "embedding": "text embedding",
     "grad_dot": "gradient dot",
     "grad_cosine": "gradient cosine",
     "second_moments": "  + second moments",
@@ -35,6 +36,19 @@ METRICS = {
 PAIRS = (("trackstar", "grad_cosine"), ("trackstar", "bm25"))
 
 
+# Which queries the main figures are over, as a sentence about queries says it.
+OVER = {"answered_exactly": "answered exactly", "gained": "whose target gained probability"}
+
+
+def _over(report: Mapping[str, Any]) -> str:
+    return str(report.get("over", "answered_exactly"))
+
+
+def counted_queries(report: Mapping[str, Any]) -> tuple[int, str]:
+    """How many queries the report's main figures are over, and what they have in common."""
+    return report["queries"][_over(report)], OVER[_over(report)]
+
+
 def in_order(methods: Collection[str]) -> list[str]:
     """The methods as they stand in every table: random first, gold last, unknown names just before gold."""
     known = list(METHODS)
@@ -43,7 +57,7 @@ def in_order(methods: Collection[str]) -> list[str]:
 
 def report(
     per_query: PerQuery,
-    answered_exactly: Collection[str],
+    counted: Collection[str],
     settings: Mapping[str, Any],
     seed: int,
     config: BootstrapConfig = BootstrapConfig(),
@@ -51,13 +65,14 @@ def report(
 ) -> dict[str, Any]:
     """The report of a run, ready for JSON.
 
-    `METRIC` is over the queries answered exactly, `METRIC_all` over all, `METRIC_weak` over the queries answered
-    exactly with gold and weak passages both correct. Every one is `{"mean", "low", "high", "n"}`, null where n is 0.
+    `METRIC` is over the counted queries, `METRIC_all` over all, `METRIC_weak` over the counted queries with gold and
+    weak passages both correct. Every one is `{"mean", "low", "high", "n"}`, null where n is 0.
 
     Args:
       per_query: one table per metric of `JUDGED` and `WEAK`; a metric that was not judged may be absent. Values are for
-        every query, whether answered exactly or not.
-      answered_exactly: ids of the queries whose target the model produces greedily.
+        every query, whether counted or not.
+      counted: ids of the queries that the main figures are over: those whose target the model produces greedily, or, as
+        the setting `over` says, those whose target gained probability in training.
       settings: further entries of the report (exact_match, lambda, damping, tail_patch, seconds, …).
       seed: root seed of the bootstrap.
       pairs: methods (a, b) whose difference a - b is reported; a pair with a method that was not judged is left out.
@@ -66,44 +81,44 @@ def report(
       InputError: an unknown metric, or a setting that JSON cannot hold.
     """
     _check(per_query, settings)
-    exactly = frozenset(answered_exactly)
+    chosen = frozenset(counted)
     methods = {
         method: {
             name: mean_interval(table.values(), seed, config).as_dict()
-            for name, table in _tables(per_query[method], exactly).items()
+            for name, table in _tables(per_query[method], chosen).items()
         }
         for method in in_order(per_query)
     }
     differences = {}
     for left, right in pairs:
         if left in per_query and right in per_query:
-            a, b = _tables(per_query[left], exactly), _tables(per_query[right], exactly)
+            a, b = _tables(per_query[left], chosen), _tables(per_query[right], chosen)
             differences[f"{left}-{right}"] = {name: paired(a[name], b[name], seed, config).as_dict() for name in a}
-    return {"methods": methods, "paired": differences, "queries": _counts(per_query, exactly), **settings}
+    return {"methods": methods, "paired": differences, "queries": _counts(per_query, chosen, settings), **settings}
 
 
-def _tables(tables: Mapping[str, Mapping[str, float | None]], exactly: Collection[str]) -> dict[str, dict]:
+def _tables(tables: Mapping[str, Mapping[str, float | None]], counted: Collection[str]) -> dict[str, dict]:
     chosen: dict[str, dict] = {}
     for metric in JUDGED:
-        chosen[metric] = _only(tables.get(metric, {}), exactly)
+        chosen[metric] = _only(tables.get(metric, {}), counted)
     for metric in JUDGED:
         chosen[f"{metric}_all"] = dict(tables.get(metric, {}))
     for metric in WEAK:
-        chosen[metric] = _only(tables.get(metric, {}), exactly)
+        chosen[metric] = _only(tables.get(metric, {}), counted)
     return chosen
 
 
-def _only(table: Mapping[str, float | None], exactly: Collection[str]) -> dict[str, float | None]:
-    return {query_id: value for query_id, value in table.items() if query_id in exactly}
+def _only(table: Mapping[str, float | None], counted: Collection[str]) -> dict[str, float | None]:
+    return {query_id: value for query_id, value in table.items() if query_id in counted}
 
 
-def _counts(per_query: PerQuery, exactly: Collection[str]) -> dict[str, int]:
-    """How many queries were judged, answered exactly, and had no gold; the last have no retrieval metric."""
+def _counts(per_query: PerQuery, counted: Collection[str], settings: Mapping[str, Any]) -> dict[str, int]:
+    """How many queries were judged, are counted, and had no gold; the last have no retrieval metric."""
     judged = {query_id for tables in per_query.values() for table in tables.values() for query_id in table}
     reciprocal = [tables["mrr"] for tables in per_query.values() if "mrr" in tables]
     with_gold = {query_id for table in reciprocal for query_id, value in table.items() if value is not None}
     without = {query_id for table in reciprocal for query_id in table} - with_gold
-    return {"total": len(judged), "answered_exactly": len(judged & set(exactly)), "without_gold": len(without)}
+    return {"total": len(judged), _over(settings): len(judged & set(counted)), "without_gold": len(without)}
 
 
 def _check(per_query: PerQuery, settings: Mapping[str, Any]) -> None:
@@ -165,9 +180,9 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _notes(report: Mapping[str, Any]) -> list[str]:
-    queries = report["queries"]
+    queries, (count, which) = report["queries"], counted_queries(report)
     notes = [
-        f"{queries['answered_exactly']:,} of {queries['total']:,} queries answered exactly: the table is over these; "
+        f"{count:,} of {queries['total']:,} queries {which}: the table is over these; "
         f"{queries['without_gold']:,} without gold have no retrieval metric.",
         "95 % bootstrap intervals over queries; n: " + ", ".join(_samples(report)) + ".",
     ]

@@ -7,6 +7,7 @@ Source: TrackStar (arXiv 2410.17413); its rate and batch are unknown, ours are o
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from jax_tda.core import mesh as meshes
 from jax_tda.core import seeds
 from jax_tda.core.errors import InputError
 from jax_tda.core.progress import Progress
@@ -66,20 +68,21 @@ def sample(query_ids: Sequence[str], size: int, seed: int) -> list[str]:
 def preconditioned(rate: float, inverse_root: Any) -> Step:
     """The step θ − rate · g · inverse_root, with inverse_root = 1 / (√V̂ + ε) for every parameter."""
 
-    def step(params: Any, gradient: Any) -> Any:
-        return jax.tree.map(lambda p, g, r: p - rate * g * r, params, gradient, inverse_root)
+    def step(inverse_root: Any, params: Any, gradient: Any) -> Any:
+        return jax.tree.map(lambda p, g, r: (p - rate * g * r).astype(p.dtype), params, gradient, inverse_root)
 
-    return step
+    # A tree of what it holds, so that it is an argument of what is compiled, wherever its arrays lie.
+    return jax.tree_util.Partial(step, inverse_root)
 
 
 def full(rate: float, scheduled: float, optimizer: optax.GradientTransformation, opt_state: Any) -> Step:
     """The optimizer's own next step, its scheduled rate replaced by `rate`."""
 
-    def step(params: Any, gradient: Any) -> Any:
+    def step(opt_state: Any, params: Any, gradient: Any) -> Any:
         updates, _ = optimizer.update(gradient, opt_state, params)
-        return jax.tree.map(lambda p, u: p + u * (rate / scheduled), params, updates)
+        return jax.tree.map(lambda p, u: (p + u * (rate / scheduled)).astype(p.dtype), params, updates)
 
-    return step
+    return jax.tree_util.Partial(step, opt_state)
 
 
 def changes(
@@ -87,11 +90,12 @@ def changes(
 ) -> dict[tuple[int, int], float]:
     """The change of P(target | prompt) of query q after one step on passage t, for every asked pair (t, q).
 
-    One step is taken per passage, whichever methods and queries ask for it.
+    One step is taken per passage, whichever methods and queries ask for it. On a mesh that weights are divided
+    over, all data groups take the same step together: each holds its part of the one set of patched parameters.
 
     Args:
       model: the language model.
-      params: its parameters.
+      params: its parameters, wherever they lie; patched ones lie there too.
       step: (parameters, gradient) → parameters.
       pairs: passage row → query rows.
       corpus: the passages.
@@ -100,11 +104,15 @@ def changes(
     if not pairs:
         return {}
 
-    @jax.jit
-    def patch(params: Any, passage: Mapping[str, jax.Array]) -> Any:
+    places = jax.tree.map(lambda leaf: leaf.sharding, params)
+    mesh = getattr(jax.tree.leaves(places)[0], "mesh", None)
+    step = step if isinstance(step, jax.tree_util.Partial) else jax.tree_util.Partial(step)
+
+    @functools.partial(jax.jit, out_shardings=places)
+    def patch(step: Step, params: Any, passage: Mapping[str, jax.Array]) -> Any:
         return step(params, jax.grad(lambda p: mean_loss(model, p, passage["tokens"], passage["loss_weights"]))(params))
 
-    @jax.jit
+    @functools.partial(jax.jit, out_shardings=None if mesh is None else meshes.replicated(mesh))
     def probability(params: Any, asked: Mapping[str, jax.Array]) -> jax.Array:
         logits = model.apply({"params": params}, asked["tokens"])
         return jnp.exp(likelihood.target_log_probability(logits, asked["tokens"], asked["loss_weights"]))
@@ -131,7 +139,7 @@ def changes(
         part = rows[start : start + _PASSAGES_AT_ONCE]
         passages = corpus.examples(np.array(part), corpus.longest, len(part))
         for index, passage in enumerate(part):
-            patched = patch(params, {name: value[index] for name, value in passages.items()})
+            patched = patch(step, params, {name: value[index] for name, value in passages.items()})
             after = probabilities(patched, pairs[passage])
             changed |= {(passage, query): value - before[query] for query, value in after.items()}
             progress.advance()

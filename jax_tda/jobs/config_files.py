@@ -1,8 +1,10 @@
 """Config files and command-line bindings to one setting per parameter: what is written later wins."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
+from etils import epath
+
+from jax_tda.core import files
 from jax_tda.core.errors import InputError
 from jax_tda.jobs.bindings import Binding, parse
 
@@ -16,14 +18,14 @@ def _include_refused(origin: str, filename: str) -> InputError:
     )
 
 
-def read_file(path: Path, included: bool = False) -> list[Binding]:
+def read_file(path: epath.Path, included: bool = False) -> list[Binding]:
     """The bindings of a config file; an included file lies relative to the one that includes it.
 
     Raises:
       InputError: when the file cannot be read, or says more than plain settings.
     """
     try:
-        text = path.read_text("utf-8")
+        text = files.read(path).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             f"The config file {path} cannot be read",
@@ -40,9 +42,9 @@ def read_file(path: Path, included: bool = False) -> list[Binding]:
     return list(parse(text, str(path), include))
 
 
-def read(files: Sequence[str], bindings: Sequence[str]) -> list[Binding]:
+def read(paths: Sequence[str], bindings: Sequence[str]) -> list[Binding]:
     """Every setting once, in the order in which names were first written: later files win, bindings over all."""
-    found = [binding for path in files for binding in read_file(Path(path))]
+    found = [binding for path in paths for binding in read_file(files.at(path))]
 
     for text in bindings:
         origin = f"--gin_bindings={text}"

@@ -9,7 +9,7 @@ from typing import Any
 
 from absl import app, flags, logging
 
-from jax_tda.jobs import config_files, failures, settings, table
+from jax_tda.jobs import config_files, failures, group, settings, table
 
 _BAD_INPUT = 2
 
@@ -35,6 +35,7 @@ def run(
     flags.DEFINE_string("output_dir", None, "Where the artifact is written.", required=True)
     flags.DEFINE_boolean("dry_run", False, "Print plan, sizes and cost; compute and write nothing.")
     flags.DEFINE_integer("seeds", None, "Of a study: run it with the seeds 0 to N - 1.")
+    group.define_flags()
 
     def main(arguments: list[str]) -> None:
         if arguments[1:]:
@@ -50,12 +51,13 @@ def run(
             if given.dry_run:
                 print(plan(config, given.output_dir))
             else:
-                execute(config, given.output_dir)
+                group.work(lambda: execute(config, given.output_dir))
         except Exception as error:
             explained = failures.explained(error, given.output_dir)
             if explained is None:
+                group.give_up()
                 raise
             print(explained, file=sys.stderr)
-            sys.exit(_BAD_INPUT)
+            group.leave(_BAD_INPUT, error)
 
     app.run(main)

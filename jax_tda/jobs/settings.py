@@ -54,13 +54,12 @@ def with_seeds(job: str, config: Any, count: int) -> Any:
     Raises:
       InputError: the job is no study, or there would be no seed.
     """
+    remedy = f"leave --seeds out, or set `{job}.seed` if there is one" if count > 0 else "ask for one seed or more"
     if count < 1 or not any(field.name == "seeds" for field in dataclasses.fields(config)):
         raise InputError(
             f"--seeds is not possible for {job}",
             got=count,
             expected="at least 1, and a job that goes over several seeds (a study)",
-            remedy=f"leave --seeds out, or set `{job}.seed` if there is one"
-            if count > 0
-            else "ask for one seed or more",
+            remedy=remedy,
         )
     return dataclasses.replace(config, seeds=tuple(range(count)))

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 JOBS: Mapping[str, str] = {
     "check_road": "jax_tda.jobs.check_road:CheckRoadConfig",
     "train_vocabulary": "jax_tda.data.train_vocabulary:TrainVocabularyConfig",
+    "prepare_probes": "jax_tda.data.probed_passages:PrepareProbesConfig",
     "tokenize": "jax_tda.data.tokenize:TokenizeConfig",
     "pretrain": "jax_tda.training.run:PretrainConfig",
     "import_checkpoint": "jax_tda.training.import_checkpoint:ImportCheckpointConfig",
     "estimate_second_moments": "jax_tda.encoding.estimate_moments:EstimateSecondMomentsConfig",
     "encode": "jax_tda.encoding.run:EncodeConfig",
+    "embed": "jax_tda.encoding.embed:EmbedConfig",
     "answer": "jax_tda.evaluation.answers:AnswerConfig",
     "estimate_curvature": "jax_tda.attribution.estimate:EstimateCurvatureConfig",
     "mix_curvature": "jax_tda.attribution.mix:MixCurvatureConfig",
@@ -21,6 +23,9 @@ JOBS: Mapping[str, str] = {
     "rank_baseline": "jax_tda.baselines.run:RankBaselineConfig",
     "evaluate": "jax_tda.evaluation.run:EvaluateConfig",
     "show": "jax_tda.viewer.run:ShowConfig",
+    "study_density": "jax_tda.studies.density.settings:DensityConfig",
+    "study_scaling": "jax_tda.studies.scaling.settings:ScalingConfig",
+    "study_acquisition": "jax_tda.studies.acquisition.config:AcquisitionConfig",
     "study_unlearning": "jax_tda.studies.unlearning.settings:StudyUnlearningConfig",
 }
 

@@ -10,11 +10,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 
 from jax_tda.artifacts.artifact import Reader, open_artifact
+from jax_tda.core import mesh as meshes
+from jax_tda.core import placement
 from jax_tda.core.errors import InputError
 from jax_tda.models import checkpoints
 from jax_tda.models.decoder import Decoder, DecoderConfig
+from jax_tda.models.layout import Layout
 
 KIND = "checkpoint"
 
@@ -77,14 +81,36 @@ class Checkpoint:
         settings: dict[str, Any] = self.reader.read_json("optimizer.json")
         return settings
 
-    def params(self) -> Any:
-        """The parameters alone."""
+    def layout(self, mesh: Mesh, weights: str = "") -> Layout | None:
+        """How the model lies on a mesh, where its weights are divided over it; `weights` is that of `MeshConfig`."""
+        return Layout(mesh, self.model.config) if meshes.splits_weights(mesh, weights) else None
+
+    def params(self, layout: Layout | None = None) -> Any:
+        """The parameters alone, on the first device or divided."""
         shapes = jax.eval_shape(lambda: self.model.init(jax.random.key(0), jnp.zeros((1, 2), jnp.int32))["params"])
-        return checkpoints.restore_params(str(self.reader.path / "state"), shapes)
+        return checkpoints.restore_params(str(self.reader.path / "state"), placed(shapes, layout))
+
+    def on(self, mesh: Mesh, weights: str = "") -> tuple[Decoder, Any]:
+        """The model and its parameters on a mesh: divided over it, or a copy on every device."""
+        layout = self.layout(mesh, weights)
+        if layout is None:
+            return self.model, placement.place_all(self.params(), meshes.replicated(mesh))
+        return self.model.laid_out(mesh), self.params(layout)
 
     def state(self, like: Any) -> Any:
         """Parameters, optimizer state and step, in the types of `like`."""
         return checkpoints.restore(str(self.reader.path / "state"), like)
+
+
+def placed(shapes: Any, layout: Layout | None) -> Any:
+    """A tree of shapes whose leaves say where they lie, in the types of the tree; as it is without a layout."""
+    if layout is None:
+        return shapes
+    return jax.tree.map(
+        lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where),
+        shapes,
+        layout.of_tree(shapes),
+    )
 
 
 def check_fits(checkpoint: Reader, examples: Reader) -> None:

@@ -1,11 +1,11 @@
-"""Trees of arrays on disk in Orbax's form, local or gs://: written atomically, read back onto any devices.
+"""Trees of arrays on disk in Orbax's form, local, on gs:// or s3://: written atomically, read back onto any devices.
 
 A training checkpoint holds {"params", "opt_state", "step"}; foreign readers see plain nested keys, and reading back
 gives the very types (Optax's named tuples) of the tree it is read like.
 """
 
-import math
 import re
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -14,8 +14,9 @@ import orbax.checkpoint as ocp
 from etils import epath
 from jax.sharding import Sharding, SingleDeviceSharding
 
-from jax_tda.core import trees
+from jax_tda.core import files, processes, trees
 from jax_tda.core.errors import InputError
+from jax_tda.models import orbax_stores
 from jax_tda.models.interface import Params
 
 _STEP = re.compile(r"step_(\d{9})")
@@ -32,23 +33,32 @@ def save(directory: str, state: Any, sparing: bool = False) -> None:
     Raises:
       InputError: if the directory exists.
     """
-    path = epath.Path(directory)
-    if path.exists():
+    path = files.at(directory)
+    # Asked once: another process may have begun to write by the time that a later one asks.
+    if processes.agree(lambda: files.exists(path)):
         raise InputError(
             f"The checkpoint directory {directory} exists.",
             got="an existing file or directory",
             expected="a path where nothing is",
             remedy="choose another directory, or delete this one",
         )
+    options = orbax_stores.options(path) | {"multiprocessing_options": _writers()}
     if sparing:
         largest = max(leaf.nbytes for leaf in jax.tree.leaves(state))
-        gigabytes = math.ceil(largest / 10**9)
+        # More than the largest, and in whole gigabytes: at the size of one array alone orbax waits for ever.
+        gigabytes = largest // 10**9 + 1
         handler = ocp.PyTreeCheckpointHandler(save_concurrent_gb=gigabytes, save_device_host_concurrent_gb=gigabytes)
-        with ocp.Checkpointer(handler) as checkpointer:
+        with ocp.Checkpointer(handler, **options) as checkpointer:
             checkpointer.save(_absolute(path), args=ocp.args.PyTreeSave(state))
         return
-    with ocp.StandardCheckpointer() as checkpointer:
+    with ocp.StandardCheckpointer(**options) as checkpointer:
         checkpointer.save(_absolute(path), state)
+
+
+def save_again(directory: str, state: Any, sparing: bool = False) -> None:
+    """`save` in place of what a run left there that was killed between its save and its manifest."""
+    processes.agree(lambda: files.delete(files.at(directory)))
+    save(directory, state, sparing)
 
 
 def restore(directory: str, like: Any, sharding: Sharding | None = None) -> Any:
@@ -64,7 +74,7 @@ def restore(directory: str, like: Any, sharding: Sharding | None = None) -> Any:
     """
     path = _complete(directory)
     _demand_equal(directory, _stored(path), like)
-    with ocp.StandardCheckpointer() as checkpointer:
+    with ocp.StandardCheckpointer(multiprocessing_options=_only_this()) as checkpointer:
         return checkpointer.restore(path, _placed(like, sharding))
 
 
@@ -78,64 +88,90 @@ def restore_params(directory: str, like: Params, sharding: Sharding | None = Non
     _demand_equal(directory, stored, {"params": like})
     placed = {"params": _placed(like, sharding)}
     how = jax.tree.map(lambda leaf: ocp.ArrayRestoreArgs(sharding=leaf.sharding, dtype=leaf.dtype), placed)
-    with ocp.PyTreeCheckpointer() as checkpointer:
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler(), multiprocessing_options=_only_this()) as checkpointer:
         arguments = ocp.args.PyTreeRestore(item=placed, restore_args=how, partial_restore=True)
         return checkpointer.restore(path, args=arguments)["params"]
 
 
-def restore_untyped(directory: str) -> dict[str, Any]:
-    """Reads a whole checkpoint as nested dictionaries and lists of NumPy arrays, without a tree to compare with.
+def restore_untyped(directory: str, where: Callable[[Any], Any] | None = None) -> dict[str, Any]:
+    """Reads a whole checkpoint as nested dictionaries and lists, without a tree to compare with.
 
-    Errors as in `restore`.
+    Args:
+      directory: where `save` wrote.
+      where: a tree of shapes → a tree of shardings; None gives NumPy arrays.
+
+    Raises:
+      InputError: as in `restore`.
     """
     path = _complete(directory)
-    with ocp.PyTreeCheckpointer() as checkpointer:
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler(), multiprocessing_options=_only_this()) as checkpointer:
         stored = checkpointer.metadata(path).item_metadata.tree
-        how = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), stored)
+        if where is None:
+            how = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), stored)
+        else:
+            shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), stored)
+            how = jax.tree.map(lambda place: ocp.ArrayRestoreArgs(sharding=place), where(shapes))
         restored: dict[str, Any] = checkpointer.restore(path, args=ocp.args.PyTreeRestore(restore_args=how))
     return restored
 
 
+def _only_this() -> ocp.options.MultiprocessingOptions:
+    """Each process reads what it needs without waiting for another."""
+    if jax.process_count() == 1:
+        return ocp.options.MultiprocessingOptions()
+    me = jax.process_index()
+    return ocp.options.MultiprocessingOptions(me, {me}, f"process_{me}")
+
+
+def _writers() -> ocp.options.MultiprocessingOptions:
+    """All processes write a checkpoint together, or one that works alone while the others wait."""
+    return ocp.options.MultiprocessingOptions() if processes.count() > 1 else _only_this()
+
+
 def save_step(directory: str, step: int, state: Any) -> None:
     """Writes `step_…` below `directory`, then deletes what earlier steps left there, complete or not."""
-    parent = epath.Path(directory)
-    parent.mkdir(parents=True, exist_ok=True)
+    parent = files.at(directory)
     new = parent / f"step_{step:09d}"
-    if new.exists():  # No complete checkpoint, or training would have gone on from it.
-        new.rmtree()
+
+    def clear() -> None:
+        files.make_folder(parent)
+        files.delete(new)  # What is there is no complete checkpoint, or training would have gone on from it.
+
+    processes.agree(clear)
     save(str(new), state)
     # One process deletes; the others have nothing to wait for, since no one reads a checkpoint but the latest.
-    if jax.process_index() == 0:
-        for old in parent.iterdir():
-            if old.name.startswith("step_") and old.name != new.name:
-                old.rmtree()
+    if processes.index() == 0:
+        for old in files.names(parent):
+            if old.startswith("step_") and old != new.name:
+                files.delete(parent / old)
 
 
 def latest_step(directory: str) -> tuple[int, str] | None:
     """The number and path of the latest complete checkpoint that `save_step` wrote below `directory`, if any."""
-    parent = epath.Path(directory)
-    if not parent.exists():
-        return None
-    found = [(int(match[1]), path) for path in parent.iterdir() if (match := _STEP.fullmatch(path.name))]
+    parent = files.at(directory)
+    found = [(int(match[1]), parent / name) for name in files.names(parent) if (match := _STEP.fullmatch(name))]
     complete = [(step, str(path)) for step, path in found if _is_complete(path)]
     return max(complete, default=None)
 
 
 def _absolute(path: epath.Path) -> epath.Path:
-    return path if "://" in str(path) else path.resolve()
+    return path if files.is_remote(path) else path.resolve()
 
 
 def _is_complete(path: epath.Path) -> bool:
     # Orbax renames (or, on object stores, marks) a finished checkpoint; an empty directory would pass that test alone.
-    return path.exists() and (path / "_METADATA").exists() and bool(ocp.utils.is_checkpoint_finalized(path))
+    if not files.exists(path / "_METADATA") or not orbax_stores.is_committed(path):
+        return False
+    return bool(ocp.utils.is_checkpoint_finalized(path))
 
 
 def _complete(directory: str) -> epath.Path:
-    path = _absolute(epath.Path(directory))
+    path = _absolute(files.at(directory))
+    orbax_stores.prepare(path)
     if not _is_complete(path):
         raise InputError(
             f"There is no complete checkpoint at {directory}.",
-            got="an unfinished or foreign directory" if path.exists() else "no such directory",
+            got="an unfinished or foreign directory" if files.exists(path) else "no such directory",
             expected="a directory written by a finished save",
             remedy="check the path, or run the job that writes this checkpoint again",
         )
@@ -143,7 +179,7 @@ def _complete(directory: str) -> epath.Path:
 
 
 def _stored(path: epath.Path) -> dict[str, Any]:
-    with ocp.StandardCheckpointer() as checkpointer:
+    with ocp.StandardCheckpointer(multiprocessing_options=_only_this()) as checkpointer:
         metadata = checkpointer.metadata(path).item_metadata
     return _leaves(metadata.tree)
 

@@ -13,11 +13,14 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from jax_tda.core.errors import InputError
+from jax_tda.core.placement import keep_no_gathered
 from jax_tda.models import rotary
 from jax_tda.models.attention import causal_attention
 from jax_tda.models.decoder_config import DecoderConfig
+from jax_tda.models.layout import Layout, constrain, gathering
 from jax_tda.models.norms import LayerNorm, RMSNorm
 
 _ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
@@ -27,9 +30,21 @@ _ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 }
 
 
-def _dense(config: DecoderConfig, features: int, scale: float = 1.0, bias: bool = False) -> nn.Dense:
-    initializer = nn.initializers.variance_scaling(scale, "fan_in", "normal")
-    return nn.Dense(features, use_bias=bias, dtype=config.dtype, kernel_init=initializer)
+def _dense(module: Any, meanings: tuple[str, str], features: int, scale: float = 1.0, bias: bool = False) -> nn.Dense:
+    return nn.Dense(
+        features,
+        use_bias=bias,
+        dtype=module.config.dtype,
+        param_dtype=module.config.parameter_dtype,
+        kernel_init=nn.initializers.variance_scaling(scale, "fan_in", "normal"),
+        promote_dtype=gathering(module.layout, meanings),
+    )
+
+
+def _embed(module: Any, meanings: tuple[str | None, str], count: int) -> nn.Embed:
+    c = module.config
+    gather = gathering(module.layout, meanings)
+    return nn.Embed(count, c.width, dtype=c.dtype, param_dtype=c.parameter_dtype, promote_dtype=gather)
 
 
 def _norm(config: DecoderConfig) -> RMSNorm | LayerNorm:
@@ -91,15 +106,16 @@ class Attention(nn.Module):
     """Causal grouped-query attention."""
 
     config: DecoderConfig
+    layout: Layout | None = None
 
     def setup(self) -> None:
         c = self.config
         bias = c.attention_bias != "none"
-        self.query = _dense(c, c.heads * c.size_of_head, bias=bias)
-        self.key = _dense(c, c.kv_heads * c.size_of_head, bias=bias)
-        self.value = _dense(c, c.kv_heads * c.size_of_head, bias=bias)
+        self.query = _dense(self, ("embed", "heads"), c.heads * c.size_of_head, bias=bias)
+        self.key = _dense(self, ("embed", "kv_heads"), c.kv_heads * c.size_of_head, bias=bias)
+        self.value = _dense(self, ("embed", "kv_heads"), c.kv_heads * c.size_of_head, bias=bias)
         # Two additions to the residual stream per layer: their sum over layers starts with unit variance.
-        self.output = _dense(c, c.width, 1 / (2 * c.layers), bias=c.attention_bias == "all")
+        self.output = _dense(self, ("heads", "embed"), c.width, 1 / (2 * c.layers), c.attention_bias == "all")
         if c.query_key_norm != "none":
             self.query_norm = RMSNorm(c.norm_epsilon, c.dtype, c.norm_offset)
             self.key_norm = RMSNorm(c.norm_epsilon, c.dtype, c.norm_offset)
@@ -109,7 +125,10 @@ class Attention(nn.Module):
         query, key, value = self.query(x), self.key(x), self.value(x)
         if c.query_key_norm == "whole":
             query, key = self.query_norm(query), self.key_norm(key)
-        query, key, value = (projected.reshape(*x.shape[:-1], -1, c.size_of_head) for projected in (query, key, value))
+        query, key, value = (
+            constrain(self.layout, projected.reshape(*x.shape[:-1], -1, c.size_of_head), "position", heads, None)
+            for projected, heads in ((query, "heads"), (key, "kv_heads"), (value, "kv_heads"))
+        )
         if c.query_key_norm == "heads":
             query, key = self.query_norm(query), self.key_norm(key)
         if c.positions == "rotary":
@@ -130,25 +149,28 @@ class MLP(nn.Module):
     """down(f(gate(x)) · up(x)), or down(f(up(x)))."""
 
     config: DecoderConfig
+    layout: Layout | None = None
 
     def setup(self) -> None:
         c = self.config
         if c.gated:
-            self.gate = _dense(c, c.mlp_width, bias=c.mlp_bias)
-        self.up = _dense(c, c.mlp_width, bias=c.mlp_bias)
-        self.down = _dense(c, c.width, 1 / (2 * c.layers), bias=c.mlp_bias)
+            self.gate = _dense(self, ("embed", "mlp"), c.mlp_width, bias=c.mlp_bias)
+        self.up = _dense(self, ("embed", "mlp"), c.mlp_width, bias=c.mlp_bias)
+        self.down = _dense(self, ("mlp", "embed"), c.width, 1 / (2 * c.layers), c.mlp_bias)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         activation = _ACTIVATIONS[self.config.activation]
+        up = constrain(self.layout, self.up(x), "position", "mlp")
         if self.config.gated:
-            return self.down(gated(activation, self.gate(x), self.up(x)))
-        return self.down(activation(self.up(x)))
+            return self.down(gated(activation, constrain(self.layout, self.gate(x), "position", "mlp"), up))
+        return self.down(activation(up))
 
 
 class Layer(nn.Module):
     """Adds attention, then the MLP, to the residual stream, normed as the config says; shaped as a scan body."""
 
     config: DecoderConfig
+    layout: Layout | None = None
 
     def setup(self) -> None:
         c = self.config
@@ -156,11 +178,14 @@ class Layer(nn.Module):
             self.attention_norm, self.mlp_norm = _norm(c), _norm(c)
         if c.norm_place != "before":
             self.attention_output_norm, self.mlp_output_norm = _norm(c), _norm(c)
-        self.attention, self.mlp = Attention(c), MLP(c)
+        self.attention, self.mlp = Attention(c, self.layout), MLP(c, self.layout)
 
     def __call__(self, x: jax.Array, local: jax.Array | None = None) -> tuple[jax.Array, None]:
-        attended = x + self._attend(x, local)
-        return attended + self._transform(x if self.config.parallel else attended), None
+        attended = self._stream(x + self._attend(x, local))
+        return self._stream(attended + self._transform(x if self.config.parallel else attended)), None
+
+    def _stream(self, x: jax.Array) -> jax.Array:
+        return constrain(self.layout, x, "position", "stream")
 
     def _attend(self, x: jax.Array, local: jax.Array | None) -> jax.Array:
         place = self.config.norm_place
@@ -177,17 +202,24 @@ class Decoder(nn.Module):
     """A causal language model over tokens with any leading axes.
 
     Padding needs no mask: it stands on the right, where no earlier position looks.
+
+    Attributes:
+      config: the shape.
+      layout: where parameters and activations lie, if they are divided over devices; it changes no number.
     """
 
     config: DecoderConfig
+    layout: Layout | None = None
 
     def setup(self) -> None:
         c = self.config
-        self.embedding = nn.Embed(c.vocabulary_size, c.width, dtype=c.dtype)
+        self.embedding = _embed(self, ("vocabulary", "embed"), c.vocabulary_size)
         if c.positions == "learned":
-            self.position_embedding = nn.Embed(c.context, c.width, dtype=c.dtype)
-        # Inside a scan XLA cannot merge the recomputation with the first computation, so nothing need prevent it.
-        layer = nn.remat(Layer, prevent_cse=not c.scan_layers) if c.remat else Layer
+            self.position_embedding = _embed(self, (None, "embed"), c.context)
+        layer = Layer
+        if c.remat or self.layout:
+            # Inside a scan XLA cannot merge the recomputation with the first computation, so nothing need prevent it.
+            layer = nn.remat(Layer, prevent_cse=not c.scan_layers, policy=None if c.remat else keep_no_gathered)
         if c.scan_layers:
             stacked: Any = nn.scan(
                 layer,
@@ -195,17 +227,17 @@ class Decoder(nn.Module):
                 split_rngs={"params": True},
                 length=c.layers,
             )
-            self.layers = stacked(c)
+            self.layers = stacked(c, self.layout)
         else:
-            self.layers = [layer(c) for _ in range(c.layers)]
+            self.layers = [layer(c, self.layout) for _ in range(c.layers)]
         self.final_norm = _norm(c)
         if not c.tied:
-            self.head = _dense(c, c.vocabulary_size)
+            self.head = _dense(self, ("embed", "vocabulary"), c.vocabulary_size)
 
     def hidden(self, tokens: jax.Array) -> jax.Array:
         """The normed hidden states [..., T, D] that the head reads, of tokens [..., T] int32."""
         c = self.config
-        x = self._embed(tokens)
+        x = constrain(self.layout, self._embed(tokens), "position", "stream")
         # Whether the window holds; layers differ in nothing else.
         local = np.isin(np.arange(c.layers), c.windowed_layers) if c.windowed_layers else None
         if c.scan_layers:
@@ -234,12 +266,19 @@ class Decoder(nn.Module):
     @nn.nowrap
     def unrolled(self) -> "Decoder":
         """The same model with layers as separate modules: faster on a CPU, longer to compile."""
-        return Decoder(dataclasses.replace(self.config, scan_layers=False))
+        return Decoder(dataclasses.replace(self.config, scan_layers=False), self.layout)
+
+    @nn.nowrap
+    def laid_out(self, mesh: Mesh, remat: bool | None = None) -> "Decoder":
+        """The same model with weights and activations divided over a mesh; `remat` as the config's, unless given."""
+        config = dataclasses.replace(self.config, remat=self.config.remat if remat is None else remat)
+        return Decoder(config, Layout(mesh, config))
 
     def unembed(self, hidden: jax.Array) -> jax.Array:
         """Logits [..., V] float32 of hidden states [..., D]."""
         logits = self.embedding.attend(hidden) if self.config.tied else self.head(hidden)
-        return softcap(logits.astype(jnp.float32), self.config.logit_softcap)
+        logits = constrain(self.layout, logits.astype(jnp.float32), "position", "vocabulary")
+        return softcap(logits, self.config.logit_softcap)
 
     def head_path(self) -> str | None:
         """The path of the parameter whose rows (columns, where it is a kernel) the hidden states are multiplied by.

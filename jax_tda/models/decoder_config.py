@@ -13,6 +13,7 @@ _CHOICES = {
     "activation": ("silu", "gelu", "gelu_tanh"),
     "positions": ("rotary", "learned"),
     "dtype": ("float32", "bfloat16"),
+    "parameter_dtype": ("float32", "bfloat16"),
 }
 _ABOVE_0 = ("vocabulary_size", "layers", "width", "heads", "kv_heads", "mlp_width", "rope_theta")
 _NOT_BELOW_0 = (
@@ -37,7 +38,8 @@ class DecoderConfig:
       norm_epsilon: added to the mean square, or variance, in a norm.
       scan_layers: whether layers are one scanned module with stacked parameters, or separate modules.
       remat: whether the backward pass recomputes a layer instead of keeping its activations.
-      dtype: the type that layers compute in; parameters, norms, softmax and logits are float32.
+      dtype: the type that layers compute in; norms, softmax and logits are float32.
+      parameter_dtype: the type that tables, kernels and biases are held in; norms are float32.
       norm: "rms" (RMSNorm) or "layer" (LayerNorm with a bias).
       norm_place: norms stand "before" attention and MLP, "after" them inside the residual branch, or "both".
       norm_offset: added to a norm's stored scale; 1 in Gemma, whose stored scales are differences from 1.
@@ -74,6 +76,7 @@ class DecoderConfig:
     scan_layers: bool = True
     remat: bool = False
     dtype: str = "float32"
+    parameter_dtype: str = "float32"
     norm: str = "rms"
     norm_place: str = "before"
     norm_offset: float = 0.0

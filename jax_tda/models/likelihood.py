@@ -1,9 +1,13 @@
 """How likely a model finds an example: the one place where logits meet the tokens that they predict."""
 
+import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from jax_tda.core.mesh import MODEL
 
 # Rows of the head per piece: with 256 positions logits and rows are half a MiB each, which a core's cache holds.
 _PIECE = 512
@@ -49,8 +53,10 @@ def loss(logits: jax.Array, tokens: jax.Array, loss_weights: jax.Array) -> jax.A
     return -target_log_probability(logits, tokens, loss_weights)
 
 
-@jax.custom_vjp
-def head_loss(predicting: jax.Array, head: jax.Array, following: jax.Array, weights: jax.Array) -> jax.Array:
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
+def head_loss(
+    predicting: jax.Array, head: jax.Array, following: jax.Array, weights: jax.Array, mesh: Mesh | None = None
+) -> jax.Array:
     """−Σ_t w_t log p(following_t), from hidden states and a frozen head; its forward pass forms their gradient already.
 
     Logits are formed a piece of the vocabulary at a time and never all at once: each piece serves the loss and its
@@ -62,16 +68,48 @@ def head_loss(predicting: jax.Array, head: jax.Array, following: jax.Array, weig
       head: [V, D], the logits being predicting · headᵀ.
       following: [T] int32, the tokens predicted.
       weights: [T] float32, their weights.
+      mesh: the devices over whose `model` axis the vocabulary is divided; each goes over its own part of the head, and
+        the parts' sums meet once, at the end.
 
     Returns:
       A float32 scalar.
     """
-    return _head_loss(predicting, head, following, weights)[0]
+    return _head_loss(predicting, head, following, weights, mesh)[0]
 
 
-def _head_loss(predicting: jax.Array, head: jax.Array, following: jax.Array, weights: jax.Array) -> Any:
+def _head_loss(
+    predicting: jax.Array, head: jax.Array, following: jax.Array, weights: jax.Array, mesh: Mesh | None
+) -> Any:
+    parts = 1 if mesh is None else mesh.shape[MODEL]
+    if mesh is not None and parts > 1 and head.shape[0] % parts == 0:
+        split = head.reshape(parts, head.shape[0] // parts, head.shape[1])
+        split = jax.lax.with_sharding_constraint(split, NamedSharding(mesh, PartitionSpec(MODEL)))
+        own_sums = jax.vmap(lambda part: _sums(predicting, part, mesh), spmd_axis_name=MODEL)(split)
+        largest, total, mean = _joined(*own_sums)
+    else:
+        largest, total, mean = _sums(predicting, head)
+    own = head[following].astype(jnp.float32)
+    chosen = jnp.einsum("td,td->t", predicting.astype(jnp.float32), own)
+    value = jnp.sum(weights * (jnp.log(total[:, 0]) + largest[:, 0] - chosen))
+    # ∂/∂logits = w (softmax − onehot), and the onehot's product with the head is a row of it.
+    return value, (weights[:, None] * (mean / total - own)).astype(predicting.dtype)
+
+
+def _joined(largest: jax.Array, total: jax.Array, mean: jax.Array) -> _Sums:
+    """The sums of all parts of the vocabulary, from each part's relative to its own largest logit."""
+    highest = jnp.max(largest, axis=0)
+    kept = jnp.exp(largest - highest[None])
+    return highest, jnp.sum(total * kept, axis=0), jnp.sum(mean * kept, axis=0)
+
+
+def _sums(predicting: jax.Array, head: jax.Array, mesh: Mesh | None = None) -> _Sums:
+    """Largest logit [T, 1], Σ exp(logit − largest) [T, 1] and Σ exp(logit − largest) · row of the head [T, D]."""
+
     def add(sums: _Sums, piece: jax.Array) -> tuple[_Sums, None]:
-        return _add_piece(sums, predicting, piece), None
+        sums = _add_piece(sums, predicting, piece)
+        if mesh is not None:  # Each part's own: the axis of parts stands in front of all of them.
+            sums = jax.lax.with_sharding_constraint(sums, NamedSharding(mesh, PartitionSpec(None, None)))
+        return sums, None
 
     pieces = head.shape[0] // _PIECE
     whole = head[: pieces * _PIECE].reshape(pieces, _PIECE, head.shape[1])
@@ -80,12 +118,7 @@ def _head_loss(predicting: jax.Array, head: jax.Array, following: jax.Array, wei
     sums, _ = jax.lax.scan(add, sums, whole)
     if head.shape[0] % _PIECE:
         sums = _add_piece(sums, predicting, head[pieces * _PIECE :])
-    largest, total, mean = sums
-    own = head[following].astype(jnp.float32)
-    chosen = jnp.einsum("td,td->t", predicting.astype(jnp.float32), own)
-    value = jnp.sum(weights * (jnp.log(total[:, 0]) + largest[:, 0] - chosen))
-    # ∂/∂logits = w (softmax − onehot), and the onehot's product with the head is a row of it.
-    return value, (weights[:, None] * (mean / total - own)).astype(predicting.dtype)
+    return sums
 
 
 def _add_piece(sums: _Sums, predicting: jax.Array, piece: jax.Array) -> _Sums:
@@ -98,7 +131,8 @@ def _add_piece(sums: _Sums, predicting: jax.Array, piece: jax.Array) -> _Sums:
     return higher, total * kept + jnp.sum(powers, axis=-1, keepdims=True), mean * kept + added
 
 
-def _head_loss_backward(gradient: jax.Array, cotangent: jax.Array) -> Any:
+def _head_loss_backward(mesh: Mesh | None, gradient: jax.Array, cotangent: jax.Array) -> Any:
+    del mesh
     return cotangent.astype(gradient.dtype) * gradient, None, None, None
 
 

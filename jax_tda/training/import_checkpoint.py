@@ -7,12 +7,16 @@ import jax
 import numpy as np
 
 from jax_tda.artifacts.artifact import Reader, begin
+from jax_tda.artifacts.together import by_first
+from jax_tda.core import files
+from jax_tda.core import mesh as meshes
 from jax_tda.core.config import input_path, machine, settings
 from jax_tda.core.mesh import MeshConfig
 from jax_tda.data import foreign_vocabulary, sources, train_vocabulary
 from jax_tda.models import checkpoint_artifact, checkpoints
 from jax_tda.models.importers import assemble
 from jax_tda.models.importers.opened import open_source
+from jax_tda.models.importers.source import Source
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,19 +44,31 @@ def plan(config: ImportCheckpointConfig, output: str) -> str:
     """What the job would do: the family, every parameter and its tensor, the size."""
     lines = [f"import_checkpoint: {config.model or '-'} → {output}"]
     if config.model:
-        source = open_source(config.model)
-        left = assemble.check(source)
-        shapes = assemble.shapes_of(source)
-        origins = source.find_origins(shapes)
-        lines += [f"  {path} {shape} from {origins[path].name}" for path, shape in shapes.items()]
-        lines += [f"  left out {name}, which is no parameter" for name in left]
-        size = sum(int(np.prod(shape)) for shape in shapes.values())
-        lines.append(f"  a {source.family} decoder of {size:,} parameters, {4 * size / 2**20:,.1f} MiB as float32")
+        with files.local(config.model) as model:
+            lines += _described(open_source(model))
     return "\n".join(lines)
 
 
+def _described(source: Source) -> list[str]:
+    lines = []
+    left = assemble.check(source)
+    shapes = assemble.shapes_of(source)
+    origins = source.find_origins(shapes)
+    lines += [f"  {path} {shape} from {origins[path].name}" for path, shape in shapes.items()]
+    lines += [f"  left out {name}, which is no parameter" for name in left]
+    size = sum(int(np.prod(shape)) for shape in shapes.values())
+    lines.append(f"  a {source.family} decoder of {size:,} parameters, {4 * size / 2**20:,.1f} MiB as float32")
+    return lines
+
+
+@by_first
 def run(config: ImportCheckpointConfig, output: str) -> Reader:
     """Writes the checkpoint artifact."""
+    with files.local(config.model) as model:
+        return _run(dataclasses.replace(config, model=model), output)
+
+
+def _run(config: ImportCheckpointConfig, output: str) -> Reader:
     source = open_source(config.model)
     left = assemble.check(source)
     decoder = dataclasses.replace(source.config, dtype=config.dtype)
@@ -60,15 +76,12 @@ def run(config: ImportCheckpointConfig, output: str) -> Reader:
         config.model, config.beginning_token, config.end_token, decoder.vocabulary_size
     )
     # The files are the job's input, but no artifact: their digests stand among the settings.
-    files = {Path(name).name: sources.identity(name, "", "") for name in source.files()}
-    writer = begin(output, checkpoint_artifact.KIND, settings(config) | {"files": files}, {})
+    digests = {Path(name).name: sources.identity(name, "", "") for name in source.files()}
+    writer = begin(output, checkpoint_artifact.KIND, settings(config) | {"files": digests}, {})
     if isinstance(writer, Reader):
         return writer
-    params = assemble.parameters(source)
-    place = writer.path / "state"
-    if place.exists():  # An earlier run was killed between this save and the manifest.
-        place.rmtree()
-    checkpoints.save(str(place), {"params": params}, sparing=True)
+    params = assemble.parameters(source, list(meshes.make_mesh(config.mesh).devices.flat))
+    checkpoints.save_again(str(writer.path / "state"), {"params": params}, sparing=True)
     writer.write_json("decoder.json", settings(decoder))
     train_vocabulary.write(writer, vocabulary)
     limits = [config.context or source.context, decoder.context or source.context]

@@ -3,6 +3,7 @@
 A run that is killed and started again goes on from its latest complete checkpoint and ends at the same bits.
 """
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -13,9 +14,9 @@ from typing import Any
 
 import jax
 import numpy as np
-from etils import epath
-from jax.sharding import Mesh, Sharding
+from jax.sharding import Mesh
 
+from jax_tda.core import files, placement, processes
 from jax_tda.core import mesh as meshes
 from jax_tda.core.config import settings
 from jax_tda.core.errors import InputError
@@ -23,8 +24,9 @@ from jax_tda.core.progress import Progress
 from jax_tda.models import checkpoints
 from jax_tda.models.interface import Examples, LanguageModel, Params
 from jax_tda.training import optimizers
+from jax_tda.training.divided import Divided
 from jax_tda.training.scalars import Scalars
-from jax_tda.training.step import TrainState, initial_state, train_step
+from jax_tda.training.step import TrainState, continued_state, initial_state
 
 Batches = Callable[[int], Examples]
 Evaluate = Callable[[int, Params], Mapping[str, float]]
@@ -67,12 +69,14 @@ def train(
     batches: Batches,
     *,
     mesh: Mesh | None = None,
+    weights: str = "",
+    initial: Callable[[], Params] | None = None,
     progress_directory: str = "",
     scalars_directory: str = "",
     evaluate: Evaluate | None = None,
     log: Log | None = None,
 ) -> TrainState:
-    """Trains from scratch, or goes on from what an interrupted run of the same settings left.
+    """Trains from scratch or from given parameters, or goes on from what an interrupted run of the same settings left.
 
     Args:
       model: the language model.
@@ -80,32 +84,33 @@ def train(
       config: how long to train.
       batches: step -> the batch of that step, a pure function; few different lengths, since each is compiled once.
       mesh: the devices; all, with examples divided over them, when None.
+      weights: `sharded`, `replicated` or empty, as of `MeshConfig`.
+      initial: gives the parameters to start from, which are then the trained state's own; None draws them.
       progress_directory: where checkpoints to resume from go; empty means none are written or looked for.
       scalars_directory: where TensorBoard events go; empty means none.
       evaluate: (finished steps, parameters) -> named numbers, logged under "evaluation/".
       log: called with (finished steps, named numbers) whenever the losses were looked at, and after each evaluation.
 
     Returns:
-      The state after the last step, replicated over the mesh.
+      The state after the last step, on the mesh: replicated, or divided as `models/layout.py` says.
 
     Raises:
       InputError: if a loss is not finite, naming the step, or the progress directory belongs to other settings.
+      Stopped: the run was asked to stop, and its state was saved.
     """
     mesh = mesh or meshes.make_mesh()
-    replicated = meshes.replicated(mesh)
     transformation = optimizers.make(optimizer, config.steps)
-    begin = jax.jit(functools.partial(initial_state, model, transformation, config.seed), out_shardings=replicated)
-    state = _resumed(progress_directory, _described(model, optimizer, config), begin, replicated)
-    advance = jax.jit(
-        functools.partial(train_step, model, transformation),
-        in_shardings=(replicated, meshes.batch_sharding(mesh)),
-        out_shardings=replicated,
-        donate_argnums=0,
-    )
+    divided = Divided(model, transformation, mesh, weights)
+    begin = jax.jit(functools.partial(initial_state, model, transformation, config.seed), out_shardings=divided.state)
+    first_state = begin if initial is None else functools.partial(_continued, initial, transformation, divided.state)
+    state = _resumed(progress_directory, _described(model, optimizer, config), first_state, divided.placed)
+    advance = divided.step()
 
     first = int(state.step)
     progress = Progress("train", config.steps, "steps", done=first)
-    with Scalars(scalars_directory, first) as curves:
+    # Without a place for checkpoints there is nothing to go on from.
+    stoppable = processes.stoppable() if progress_directory else contextlib.nullcontext(processes.Stop())
+    with Scalars(scalars_directory if processes.index() == 0 else "", first) as curves, stoppable as stop:
         window = _Window(first)
         for step in range(first, config.steps):
             batch = batches(step)
@@ -125,8 +130,11 @@ def train(
                 curves.write(done, judged, "evaluation")
                 if log:
                     log(done, judged)
-            if saving:
+            stopping = stop.asked() and done < config.steps
+            if saving or stopping:
                 checkpoints.save_step(progress_directory, done, state._asdict())
+            if stopping:
+                stop.now()
     return state
 
 
@@ -174,8 +182,15 @@ def _described(model: LanguageModel, optimizer: optimizers.OptimizerConfig, conf
     return json.loads(json.dumps(described))
 
 
+def _continued(initial: Callable[[], Params], optimizer: Any, where: TrainState) -> TrainState:
+    """Read only where no interrupted run is gone on from."""
+    begin = jax.jit(functools.partial(continued_state, optimizer), out_shardings=where, donate_argnums=0)
+    state: TrainState = begin(jax.tree.map(placement.place, initial(), where.params))
+    return state
+
+
 def _resumed(
-    directory: str, described: Mapping[str, Any], begin: Callable[[], TrainState], where: Sharding
+    directory: str, described: Mapping[str, Any], begin: Callable[[], TrainState], like: TrainState
 ) -> TrainState:
     """The state of the latest complete checkpoint below `directory`, or a fresh one.
 
@@ -183,8 +198,8 @@ def _resumed(
     """
     if not directory:
         return begin()
-    place = epath.Path(directory) / "settings.json"
-    if place.exists() and (stored := json.loads(place.read_text())) != described:
+    place = files.at(directory) / "settings.json"
+    if files.exists(place) and (stored := json.loads(files.read(place))) != described:
         different = [name for name in described if stored.get(name) != described[name]]
         raise InputError(
             f"{directory} holds the progress of a run with other settings: {', '.join(different)}.",
@@ -192,11 +207,9 @@ def _resumed(
             expected="; ".join(str(stored.get(name)) for name in different),
             remedy="restore those settings, or delete the directory to start afresh",
         )
-    found = checkpoints.latest_step(directory)
+    found = processes.agree(lambda: checkpoints.latest_step(directory))
     if found is None:
-        if jax.process_index() == 0:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_text(json.dumps(described, indent=1))
+        if processes.index() == 0:
+            files.write(place, json.dumps(described, indent=1).encode())
         return begin()
-    like = jax.eval_shape(begin)
-    return TrainState(**checkpoints.restore(found[1], like._asdict(), where))
+    return TrainState(**checkpoints.restore(found[1], like._asdict()))

@@ -1,6 +1,7 @@
 """pretrain: from a tokenized corpus to a checkpoint with its optimizer state."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -25,7 +26,8 @@ class PretrainConfig:
 
     Args:
       corpus: the tokenized corpus.
-      decoder: the model; its vocabulary size is taken from the corpus.
+      initial: a checkpoint whose model training goes on from, with a new optimizer; empty for a fresh model.
+      decoder: the fresh model; its vocabulary size is taken from the corpus.
       optimizer: the optimizer and its schedule.
       steps: updates.
       tokens_per_batch: padded tokens per update.
@@ -37,6 +39,7 @@ class PretrainConfig:
     """
 
     corpus: str = input_path()
+    initial: str = input_path()
     decoder: DecoderConfig = dataclasses.field(default_factory=DecoderConfig)
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
     steps: int = 3000
@@ -50,7 +53,7 @@ class PretrainConfig:
 
 def plan(config: PretrainConfig, output: str) -> str:
     """What the job would do, and its cost: 6 FLOPs per parameter and token."""
-    decoder = config.decoder
+    decoder = checkpoint_artifact.open_checkpoint(config.initial).model.config if config.initial else config.decoder
     shapes = jax.eval_shape(lambda: Decoder(decoder).init(jax.random.key(0), np.zeros((1, 2), np.int32)))
     count = sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(shapes))
     flops = 6 * count * config.tokens_per_batch * config.steps
@@ -63,32 +66,32 @@ def plan(config: PretrainConfig, output: str) -> str:
 def run(config: PretrainConfig, output: str) -> Reader:
     """Writes the checkpoint artifact; a killed run goes on from its latest complete step."""
     corpus = open_corpus(config.corpus)
-    facts = corpus.reader.manifest.facts
-    decoder = dataclasses.replace(config.decoder, vocabulary_size=facts["vocabulary_size"])
-    writer = begin(
-        output,
-        checkpoint_artifact.KIND,
-        settings(dataclasses.replace(config, decoder=decoder)),
-        {"corpus": corpus.reader},
-    )
+    facts, inputs = corpus.reader.manifest.facts, {"corpus": corpus.reader}
+    decoder, initial = dataclasses.replace(config.decoder, vocabulary_size=facts["vocabulary_size"]), None
+    if config.initial:
+        initial = checkpoint_artifact.open_checkpoint(config.initial)
+        checkpoint_artifact.check_fits(initial.reader, corpus.reader)
+        decoder, inputs["initial"] = initial.model.config, initial.reader
+    described = settings(dataclasses.replace(config, decoder=decoder))
+    writer = begin(output, checkpoint_artifact.KIND, described, inputs)
     if isinstance(writer, Reader):
         return writer
     training = TrainingConfig(config.steps, config.seed, config.log_every, 0, config.save_every)
-    scratch = writer.scratch()
+    scratch, mesh = writer.scratch(), meshes.make_mesh(config.mesh)
     losses: list[float] = []
     state = train(
         Decoder(decoder),
         config.optimizer,
         training,
-        _batches(corpus, config),
+        _batches(corpus, config, mesh.shape[meshes.DATA]),
+        mesh=mesh,
+        weights=config.mesh.weights,
+        initial=functools.partial(initial.params, initial.layout(mesh, config.mesh.weights)) if initial else None,
         progress_directory=str(scratch),
         scalars_directory=str(writer.path / "scalars"),
         log=lambda _, seen: losses.append(float(seen["loss"])),
     )
-    place = writer.path / "state"
-    if place.exists():  # An earlier run was killed between this save and the manifest.
-        place.rmtree()
-    checkpoints.save(str(place), state._asdict())
+    checkpoints.save_again(str(writer.path / "state"), state._asdict())
     writer.write_json("decoder.json", settings(decoder))
     writer.write_json("optimizer.json", settings(config.optimizer) | {"steps": config.steps})
     train_vocabulary.write(writer, corpus.vocabulary)
@@ -103,16 +106,15 @@ def run(config: PretrainConfig, output: str) -> Reader:
     )
 
 
-def _batches(corpus: Corpus, config: PretrainConfig) -> Any:
-    """step → batch. Batch sizes are multiples of the number of devices, so that each has its share."""
+def _batches(corpus: Corpus, config: PretrainConfig, groups: int) -> Any:
+    """step → batch. Batch sizes are multiples of the number of data groups, so that each has its share."""
     lengths = corpus.spans[:, 0]
     epochs = Epochs(lengths, bucket_lengths(lengths, config.buckets), config.tokens_per_batch, config.seed)
-    devices = meshes.make_mesh().devices.size
     tokens = corpus.examples(np.arange(corpus.count), corpus.longest, corpus.count)
 
     def batch(step: int) -> dict[str, np.ndarray]:
         rows, length, size = epochs.batch(step)
-        size = -(-size // devices) * devices
+        size = -(-size // groups) * groups
         padded = np.full(size, rows[0])
         padded[: len(rows)] = rows
         weights = tokens["loss_weights"][padded, :length] * (np.arange(size) < len(rows))[:, None]

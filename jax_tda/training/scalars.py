@@ -1,11 +1,17 @@
 """Training curves for TensorBoard."""
 
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
+
+from jax_tda.core import files
 
 
 class Scalars:
     """Writes named numbers per step into a directory of TensorBoard events; with an empty path it writes nothing.
+
+    Those of an object store are sent when training ends: a killed run leaves none there.
 
     Args:
       directory: where the events go.
@@ -13,11 +19,16 @@ class Scalars:
     """
 
     def __init__(self, directory: str, first_step: int = 0):
-        self._writer = None
+        self._writer, self._directory = None, directory
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
         if directory:
             from tensorboardX import SummaryWriter
 
-            self._writer = SummaryWriter(directory, purge_step=first_step or None)
+            if files.is_remote(directory):
+                self._folder = tempfile.TemporaryDirectory()
+            self._writer = SummaryWriter(
+                self._folder.name if self._folder else directory, purge_step=first_step or None
+            )
 
     def write(self, step: int, values: Mapping[str, float], group: str) -> None:
         """Adds one point to the curve `group/name` of every name."""
@@ -33,3 +44,7 @@ class Scalars:
     ) -> None:
         if self._writer is not None:
             self._writer.close()
+        if self._folder is not None:
+            for name in files.sizes(self._folder.name):
+                files.write(files.at(self._directory) / name, Path(self._folder.name, name).read_bytes())
+            self._folder.cleanup()

@@ -22,7 +22,17 @@ class TrainState(NamedTuple):
 def initial_state(model: LanguageModel, optimizer: optax.GradientTransformation, seed: int) -> TrainState:
     """The state before the first step, its parameters drawn from the seed."""
     params = model.init(seeds.named(seed, "training", "parameters"), jnp.zeros((1, 2), jnp.int32))["params"]
-    return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
+    return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(_wide(params)))
+
+
+def _wide(tree: Any) -> Any:
+    """Moments of narrow parameters are kept in float32: a small share of a new square would be rounded away."""
+    return jax.tree.map(lambda leaf: leaf.astype(jnp.float32), tree)
+
+
+def continued_state(optimizer: optax.GradientTransformation, params: Params) -> TrainState:
+    """The state before the first step from given parameters."""
+    return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(_wide(params)))
 
 
 def mean_loss(model: LanguageModel, params: Params, tokens: jax.Array, loss_weights: jax.Array) -> jax.Array:
@@ -54,6 +64,7 @@ def train_step(
         return mean_loss(model, params, batch["tokens"], batch["loss_weights"])
 
     loss, gradient = jax.value_and_grad(objective)(state.params)
+    gradient = _wide(gradient)
     updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     scalars = {"loss": loss, "gradient_norm": optax.global_norm(gradient)}

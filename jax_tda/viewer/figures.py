@@ -4,19 +4,20 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from jax_tda.evaluation.summary import METHODS, METRICS, PAIRS, in_order
+from jax_tda.evaluation.summary import METHODS, METRICS, PAIRS, counted_queries, in_order
 
 _WIDTH, _HEIGHT = 168, 14
 # Which queries, and which passages count as correct: the ending of a metric's name, and what the page calls it.
 _VIEWS = (
-    ("", "queries answered exactly", "Over the queries whose target the model produces greedily."),
+    ("", "queries {which}", "Over the queries {which}."),
     ("_all", "all queries", "Over every query, whether or not the model knows the answer."),
-    ("_weak", "gold or weak", "Over the queries answered exactly; a weak passage counts as correct too."),
+    ("_weak", "gold or weak", "Over the queries {which}; a weak passage counts as correct too."),
 )
 _ABOUT = {
     "random": "passages drawn blindly",
     "bm25_prompt": "shared words, without the target",
     "bm25": "shared words",
+    "embedding": "cosine of a sentence encoder's vectors",
     "grad_dot": "dot product of projected gradients",
     "grad_cosine": "the same, at unit norm",
     "second_moments": "gradients divided by the optimizer’s √V",
@@ -28,7 +29,9 @@ _ABOUT = {
 
 def tables(report: Mapping[str, Any]) -> str:
     """One table of methods by metrics for each view that holds a number, headed by a button per view."""
-    views = [view for view in _VIEWS if _numbers(report["methods"], view[0])] or list(_VIEWS[:1])
+    which = counted_queries(report)[1]
+    views = [(end, label.format(which=which), about.format(which=which)) for end, label, about in _VIEWS]
+    views = [view for view in views if _numbers(report["methods"], view[0])] or views[:1]
     buttons = "".join(
         f'<button type="button" data-view="{name or "exactly"}" aria-pressed="false">{label}</button>'
         for name, label, _ in views
@@ -38,14 +41,14 @@ def tables(report: Mapping[str, Any]) -> str:
 
 
 def differences(report: Mapping[str, Any]) -> str:
-    """The table of paired differences, over the queries answered exactly; empty when no pair was judged."""
+    """The table of paired differences, over the counted queries; empty when no pair was judged."""
     pairs = report["paired"]
     if not pairs:
         return ""
     rows = [(_pair(pair), "", intervals, False) for pair, intervals in pairs.items()]
     caption = (
-        "Paired differences over the queries answered exactly. The line is zero: a difference whose interval holds it "
-        "is grey, because these queries cannot tell its sign."
+        f"Paired differences over the queries {counted_queries(report)[1]}. The line is zero: a difference whose "
+        "interval holds it is grey, because these queries cannot tell its sign."
     )
     return _table(rows, "", caption, "difference", signed=True)
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from jax_tda.evaluation.summary import counted_queries
 from jax_tda.viewer import figures
 from jax_tda.viewer.payload import embedded, payload
 from jax_tda.viewer.settings import PageConfig
@@ -66,12 +67,19 @@ def _tiles(report: Mapping[str, Any]) -> str:
     counts = report["queries"]
     tiles = [(f"{counts['total']:,}", "queries")]
     if report.get("exact_match") is not None:
-        tiles.append((f"{100 * report['exact_match']:.1f} %", f"answered exactly ({counts['answered_exactly']:,})"))
+        tiles.append((f"{100 * report['exact_match']:.1f} %", f"answered exactly ({_exact(report):,})"))
+    if report.get("over") == "gained":
+        count, which = counted_queries(report)
+        tiles.append((f"{count:,}", which))
     if report.get("lambda") is not None:
         tiles.append((f"{report['lambda']:.3f}", "λ, the weight of the queries in R"))
     if report.get("seconds"):
         tiles.append((_clock(sum(report["seconds"].values())), "minutes of computing"))
     return "".join(f"<li><b>{escape(value)}</b><span>{escape(label)}</span></li>" for value, label in tiles)
+
+
+def _exact(report: Mapping[str, Any]) -> int:
+    return round(report["exact_match"] * report["queries"]["total"])
 
 
 def _clock(seconds: float) -> str:

@@ -4,6 +4,7 @@ import dataclasses
 
 from jax_tda.artifacts import ranking
 from jax_tda.artifacts.artifact import Reader, begin, open_artifact
+from jax_tda.artifacts.together import by_first
 from jax_tda.core.config import input_path, settings
 from jax_tda.data import corpus as corpora
 from jax_tda.viewer import page
@@ -36,6 +37,7 @@ def plan(config: ShowConfig, output: str) -> str:
     return f"show: a page of {config.rankings} and {config.report} → {output}"
 
 
+@by_first
 def run(config: ShowConfig, output: str) -> Reader:
     """Writes the page artifact."""
     report = open_artifact(config.report, "report", name="report")
@@ -46,8 +48,12 @@ def run(config: ShowConfig, output: str) -> Reader:
     writer = begin(output, KIND, settings(config) | {"foreign_rankings": foreign}, inputs)
     if isinstance(writer, Reader):
         return writer
-    documents = {record["id"]: record["document"] for record in corpus.records}
-    passages = {record["id"]: record["fields"] | {"text": record["text"]} for record in corpus.records}
+    # The page shows the passages that some ranking names, of however many there are.
+    ends = ("proponents", "opponents")
+    named = {e["id"] for rows in rankings.values() for row in rows for end in ends for e in row.get(end, [])}
+    shown = {name: corpus.records[row] for name in sorted(named) if (row := corpus.row_of(name)) is not None}
+    documents = {name: record["document"] for name, record in shown.items()}
+    passages = {name: record["fields"] | {"text": record["text"]} for name, record in shown.items()}
     asked = [
         record["fields"] | {name: record[name] for name in ("id", "prompt", "target", "gold", "weak") if name in record}
         for record in queries.records

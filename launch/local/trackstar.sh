@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # The whole road on this machine: text in, a judged influence ranking and a page out.
 #
-#   launch/local/trackstar.sh CORPUS QUERIES OUT [--config FILE.gin] [--checkpoint DIR] [--seed N] [--print]
+#   launch/local/trackstar.sh CORPUS QUERIES OUT [--config FILE.gin] [--checkpoint DIR | --continue_from DIR]
+#                             [--embedding MODEL] [--seed N] [--processes N] [--print]
 #
-# CORPUS and QUERIES are JSON lines files, or seqio:TASK. Without --checkpoint a vocabulary and a model are trained on
-# CORPUS first; DIR is what this road or the job import_checkpoint wrote. --print shows the commands instead of running
-# them. The same command run again goes on where it stopped. PYTHON names the interpreter; otherwise it is the
-# checkout's .venv, or `python`.
+# CORPUS and QUERIES are JSON lines files, or seqio:TASK. Without --checkpoint a model is trained on CORPUS first: with
+# its own vocabulary from scratch, or from the checkpoint that --continue_from names. DIR is what this road or the job
+# import_checkpoint wrote. --embedding adds a sentence encoder (a Hugging Face folder) to the methods. --print shows the
+# commands instead of running them. --processes divides every job among N processes of this machine. The same command
+# run again goes on where it stopped. PYTHON names the interpreter; otherwise it is the checkout's .venv, or `python`.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -15,17 +17,24 @@ if [ -z "${PYTHON:-}" ]; then
 fi
 
 usage() {
-  sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
+  sed -n '2,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
   [ "$#" -eq 0 ] || printf '\n%s\n' "$1" >&2
   exit 2
 }
 
-config=$root/configs/road/demo.gin checkpoint='' seed='' print=false places=()
+config=$root/configs/road/demo.gin checkpoint='' initial='' embedding='' seed='' processes=1 print=false places=()
 while [ "$#" -gt 0 ]; do
   case $1 in
-    --config | --checkpoint | --seed)
+    --config | --checkpoint | --continue_from | --embedding | --seed | --processes)
       [ "$#" -ge 2 ] || usage "$1 needs a value"
-      case $1 in --config) config=$2 ;; --checkpoint) checkpoint=$2 ;; --seed) seed=$2 ;; esac
+      case $1 in
+        --config) config=$2 ;;
+        --checkpoint) checkpoint=$2 ;;
+        --continue_from) initial=$2 ;;
+        --embedding) embedding=$2 ;;
+        --seed) seed=$2 ;;
+        --processes) processes=$2 ;;
+      esac
       shift 2
       ;;
     --print) print=true && shift ;;
@@ -35,7 +44,9 @@ while [ "$#" -gt 0 ]; do
 done
 [ "${#places[@]}" -eq 3 ] || usage "CORPUS, QUERIES and OUT are needed; got ${#places[@]} of them"
 corpus=${places[0]} queries=${places[1]} out=${places[2]%/}
+[ -z "$checkpoint" ] || [ -z "$initial" ] || usage "--checkpoint trains nothing, --continue_from does: give one of them"
 case $seed in *[!0-9]*) usage "--seed needs a whole number, not $seed" ;; esac
+case $processes in '' | *[!0-9]* | 0*) usage "--processes needs a number of at least 1, not $processes" ;; esac
 
 # A gin string literal: whatever the path holds, it stays one value.
 text() {
@@ -49,6 +60,9 @@ job() {
   local verb=$1 output=$2 binding
   shift 2
   local command=("$PYTHON" -m "jax_tda.jobs.$verb" "--gin_file=$config" "--output_dir=$output")
+  if [ "$processes" != 1 ]; then
+    command=("$PYTHON" "$root/launch/local/processes.py" --processes "$processes" -- "${command[@]}")
+  fi
   for binding in "$@"; do command+=("--gin_bindings=$binding"); done
   if [ -n "$seed" ]; then
     for binding in pretrain estimate_second_moments encode estimate_curvature rank_baseline evaluate tail_patch; do
@@ -69,17 +83,19 @@ if [ -z "$checkpoint" ]; then
 fi
 model="checkpoint=$(text "$checkpoint")"
 # An imported checkpoint has no optimizer state: its second moments are estimated on the way.
-moments=''
-if [ -f "$checkpoint/decoder.json" ] && [ ! -f "$checkpoint/optimizer.json" ]; then moments=$out/second_moments; fi
+moments='' imported=''
+$trains || imported=$("$PYTHON" "$root/launch/local/imported.py" "$checkpoint")
+[ -z "$imported" ] || moments=$out/second_moments
 
 # Before anything is computed: do the files, the number of queries and the settings fit together?
 check=("check_road.corpus=$(text "$corpus")" "check_road.queries=$(text "$queries")")
 $trains || check+=("check_road.$model")
+[ -z "$initial" ] || check+=("check_road.checkpoint=$(text "$initial")")
 job check_road "$out" "${check[@]}"
 
 # Text to tokens. A given checkpoint brings its vocabulary and its context.
-vocabulary=$checkpoint
-if $trains; then
+vocabulary=${initial:-$checkpoint}
+if $trains && [ -z "$initial" ]; then
   vocabulary=$out/vocabulary
   job train_vocabulary "$vocabulary" "train_vocabulary.source=$(text "$corpus")"
 fi
@@ -89,8 +105,13 @@ job tokenize "$out/queries" "${tokens[@]}" "tokenize.source=$(text "$queries")" 
 job tokenize "$out/corpus" "${tokens[@]}" "tokenize.source=$(text "$corpus")" "tokenize.queries=$(text "$out/queries")"
 
 # Tokens to a model and its optimizer state; then, what does the model answer?
-if $trains; then job pretrain "$checkpoint" "pretrain.corpus=$(text "$out/corpus")"; fi
-job answer "$out/answers" "answer.queries=$(text "$out/queries")" "answer.$model"
+before=() # What a continued model knew already is told apart from what it was taught.
+if [ -n "$initial" ]; then before=("answer.before=$(text "$initial")"); fi
+if $trains; then
+  job pretrain "$checkpoint" "pretrain.corpus=$(text "$out/corpus")" \
+    ${initial:+"pretrain.initial=$(text "$initial")"}
+fi
+job answer "$out/answers" "answer.queries=$(text "$out/queries")" "answer.$model" ${before[@]+"${before[@]}"}
 
 # Squared gradients of batches stand in for the second moments that a foreign checkpoint does not bring.
 divided=()
@@ -134,6 +155,15 @@ rank grad_cosine encodings_plain
 rank second_moments encodings
 rank r_train encodings "score.correction=$(text "$out/corrections/r_train")"
 rank trackstar encodings "score.correction=$(text "$out/corrections/trackstar")"
+
+# A sentence encoder's vectors are encodings like any others, scored by the same cosine.
+if [ -n "$embedding" ]; then
+  for stream in train query; do
+    if [ $stream = train ]; then examples=$out/corpus; else examples=$out/queries; fi
+    job embed "$out/embeddings/$stream" "embed.model=$(text "$embedding")" "embed.examples=$(text "$examples")"
+  done
+  rank embedding embeddings
+fi
 
 # Texts to rankings: other ways to the same form.
 texts=("corpus=$(text "$out/corpus")" "queries=$(text "$out/queries")")

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jax_tda.attribution.top_k import Best
+from jax_tda.attribution.top_k import Best, merged
 from tests.attribution import stores
 
 
@@ -36,6 +36,25 @@ def test_shards_give_the_whole_ranking_with_ties_by_row(seed):
     scores[random.uniform(size=scores.shape) < 0.1] = np.nan
     cuts = sorted(random.choice(np.arange(1, max(count, 2)), min(count - 1, seed % 5), replace=False).tolist())
     ends = ranked(scores, cuts, k)
+    best, worst = stores.ends(scores, k)
+    expect(ends.proponents, scores, best)
+    expect(ends.opponents, scores, worst)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_ends_of_disjoint_rows_are_merged_to_those_of_all(seed):
+    """Law: however rows are dealt out, both ends are those of one pass over all, ties and empty places included."""
+    random = np.random.default_rng(seed)
+    count, k, parts = int(random.integers(4, 40)), int(random.integers(1, 12)), int(random.integers(1, 5))
+    scores = random.integers(-2, 3, (3, count)).astype(np.float32)
+    scores[random.uniform(size=scores.shape) < 0.2] = np.nan
+    found = []
+    for part in range(parts):
+        best = Best(3, k)
+        for row in range(part, count, parts):
+            best.update(jnp.asarray(scores[:, row : row + 1]), row)
+        found.append(best.ends())
+    ends = merged([found[place] for place in random.permutation(parts)])
     best, worst = stores.ends(scores, k)
     expect(ends.proponents, scores, best)
     expect(ends.opponents, scores, worst)

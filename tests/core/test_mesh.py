@@ -39,7 +39,7 @@ def test_an_impossible_mesh_is_refused_by_name(fields):
 
 
 def test_weights_are_divided_where_asked_or_where_model_is_more_than_one():
-    """On the CPUs of one process they are whole otherwise, and always on one device."""
+    """On CPUs they are whole otherwise, and always on one device."""
     wide, deep = meshes.make_mesh(), meshes.make_mesh(meshes.MeshConfig(model=2))
     alone = meshes.make_mesh(devices=jax.devices()[:1])
     assert [meshes.splits_weights(mesh) for mesh in (None, alone, wide, deep)] == [False, False, False, True]
@@ -66,10 +66,10 @@ def test_a_batch_that_does_not_divide_evenly_is_refused(array):
 
 
 def test_the_rules_shard_a_kernel_by_the_meaning_of_its_axes():
-    """A (layer, embed, mlp) kernel on a 4 × 2 mesh is halved along its last axis and whole along the others."""
+    """A (layer, embed, mlp) kernel on a 4 × 2 mesh is cut in four along embed and in two along mlp alone."""
     mesh = meshes.make_mesh(meshes.MeshConfig(model=2))
     kernel = jax.device_put(np.zeros((2, 4, 6)), meshes.sharding(mesh, "layer", "embed", "mlp"))
-    assert {shard.data.shape for shard in kernel.addressable_shards} == {(2, 4, 3)}
+    assert {shard.data.shape for shard in kernel.addressable_shards} == {(2, 1, 3)}
     whole = jax.device_put(np.zeros((2, 4)), meshes.replicated(mesh))
     assert {shard.data.shape for shard in whole.addressable_shards} == {(2, 4)}
 

@@ -2,6 +2,7 @@
 
 import shlex
 import subprocess
+import sys
 
 import pytest
 
@@ -24,7 +25,7 @@ STRANGE = [
 
 def printed(*arguments: str) -> list[list[str]]:
     command = ["bash", str(SCRIPT), *arguments, "--print"]
-    environment = {"PATH": "/usr/bin:/bin", "PYTHON": "python", "LC_ALL": "C.UTF-8"}
+    environment = {"PATH": "/usr/bin:/bin", "PYTHON": sys.executable, "PYTHONPATH": str(tree.ROOT), "LC_ALL": "C.UTF-8"}
     ended = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     return [shlex.split(line) for line in ended.stdout.splitlines()]
 
@@ -70,11 +71,48 @@ def test_an_imported_checkpoint_has_its_second_moments_estimated_before_they_are
     assert [job for job in own if f"{job[2].removeprefix('jax_tda.jobs.')}.moments" in values(job)] == []
 
 
+def test_a_continued_road_takes_vocabulary_and_parameters_from_the_checkpoint_and_asks_what_it_taught():
+    """No vocabulary is trained; training starts from the checkpoint, and answers are compared with its own."""
+    jobs = {job[2].removeprefix("jax_tda.jobs."): values(job) for job in printed("c", "q", "o", "--continue_from", "k")}
+    assert "train_vocabulary" not in jobs
+    assert jobs["tokenize"]["tokenize.vocabulary"] == jobs["check_road"]["check_road.checkpoint"] == "k"
+    assert jobs["pretrain"]["pretrain.initial"] == jobs["answer"]["answer.before"] == "k"
+    assert jobs["encode"]["encode.checkpoint"] == jobs["answer"]["answer.checkpoint"] == "o/checkpoint"
+    own = {name for job in printed("c", "q", "o") for name in values(job)}
+    assert not own & {"pretrain.initial", "answer.before"}
+
+
+def test_a_sentence_encoder_adds_one_method_and_changes_no_other_job():
+    """Two embeddings and the score of one by the other, before the report is made."""
+    plain, more = printed("c", "q", "o"), printed("c", "q", "o", "--embedding", "m")
+    added = [job for job in more if job not in plain]
+    assert [job for job in more if job in plain] == plain
+    assert [job[2].removeprefix("jax_tda.jobs.") for job in added] == ["embed", "embed", "score"]
+    assert values(added[2]) | {"score.method": "embedding"} == values(added[2])
+    for side, examples, job in zip(("train", "query"), ("o/corpus", "o/queries"), added, strict=False):
+        assert values(job) == {"embed.model": "m", "embed.examples": examples}
+        assert values(added[2])[f"score.{side}"] == f"o/embeddings/{side}"
+    assert more.index(added[2]) < [job[2] for job in more].index("jax_tda.jobs.evaluate")
+
+
 def test_a_seed_reaches_every_job_and_is_read_as_a_whole_number():
     """Every draw of a road hangs on the one seed."""
     for job in printed("c", "q", "o", "--seed", "07"):
         seeds = {name: value for name, value in values(job).items() if name.endswith(".seed")}
         assert "pretrain.seed" in seeds and set(seeds.values()) == {7}
+
+
+def test_every_job_is_divided_among_the_processes_asked_for():
+    """The launcher stands before each job; what it starts is the job of one process."""
+    alone, divided = printed("c", "q", "o"), printed("c", "q", "o", "--processes", "3")
+    for one, several in zip(alone, divided, strict=True):
+        assert several[1].endswith("launch/local/processes.py")
+        assert several[2:5] == ["--processes", "3", "--"] and several[5:] == one
+    for wrong in ("0", "-1", "two", ""):
+        ended = subprocess.run(
+            ["bash", str(SCRIPT), "c", "q", "o", "--processes", wrong], capture_output=True, text=True, check=False
+        )
+        assert ended.returncode == 2 and not ended.stdout
 
 
 def test_a_small_format_is_for_the_corpus_alone():
@@ -88,7 +126,14 @@ def test_a_small_format_is_for_the_corpus_alone():
 
 
 @pytest.mark.parametrize(
-    "arguments", [("c", "q"), ("c", "q", "o", "x"), ("c", "q", "o", "--seed", "-1"), ("--nonsense",)]
+    "arguments",
+    [
+        ("c", "q"),
+        ("c", "q", "o", "x"),
+        ("c", "q", "o", "--seed", "-1"),
+        ("--nonsense",),
+        ("c", "q", "o", "--checkpoint", "a", "--continue_from", "b"),
+    ],
 )
 def test_a_command_that_cannot_be_meant_is_refused_with_the_usage(arguments):
     """Nothing runs."""

@@ -8,6 +8,7 @@ import pytest
 import torch
 import transformers
 
+from jax_tda.core import mesh as meshes
 from jax_tda.core import trees
 from jax_tda.core.errors import InputError
 from jax_tda.data import tokenize
@@ -16,6 +17,7 @@ from jax_tda.encoding import estimate_moments
 from jax_tda.encoding import run as encoding
 from jax_tda.encoding.estimate_moments import EstimateSecondMomentsConfig
 from jax_tda.evaluation import run as evaluation
+from jax_tda.evaluation.run import EvaluateConfig
 from jax_tda.evaluation.tail_patch import TailPatchConfig
 from jax_tda.models import likelihood
 from jax_tda.models.checkpoint_artifact import open_checkpoint
@@ -82,7 +84,7 @@ def test_without_second_moments_the_remedy_is_named(place, tmp_path):
     with pytest.raises(InputError, match=r"no optimizer state[\s\S]*estimate_second_moments"):
         encoding.run(encode_config(place), str(tmp_path / "corrected"))
     with pytest.raises(InputError, match=r"no optimizer state[\s\S]*tail_patch\.rate above 0"):
-        evaluation._step(open_checkpoint(str(place / "checkpoint")), TailPatchConfig(), "")
+        evaluation._step(open_checkpoint(str(place / "checkpoint")), EvaluateConfig(), meshes.make_mesh())
 
 
 def test_estimated_second_moments_are_the_mean_of_squared_batch_gradients(place, tmp_path):
@@ -115,7 +117,8 @@ def test_estimated_second_moments_are_the_mean_of_squared_batch_gradients(place,
     encoded = encoding.run(encode_config(place, moments=str(tmp_path / "moments")), str(tmp_path / "encoded"))
     digest = encoded.manifest.inputs["moments"]["digest"][:12]
     assert f"estimated from 7 batches of 6 ({digest}), rank_one" in encoded.manifest.facts["second_moments"]
-    _, _, rate = evaluation._step(checkpoint, TailPatchConfig(rate=0.5), str(tmp_path / "moments"))
+    patched = EvaluateConfig(tail_patch=TailPatchConfig(rate=0.5), moments=str(tmp_path / "moments"))
+    _, _, rate = evaluation._step(checkpoint, patched, meshes.make_mesh())
     assert rate == 0.5
 
 

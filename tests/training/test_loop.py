@@ -1,6 +1,8 @@
 """Laws of training: it learns, it resumes to the same bits, it does not depend on the number of devices."""
 
 import dataclasses
+import os
+import signal
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +10,7 @@ import numpy as np
 import pytest
 
 from jax_tda.core import mesh as meshes
+from jax_tda.core import processes
 from jax_tda.core.errors import InputError
 from jax_tda.models import likelihood
 from jax_tda.models.decoder import Decoder, DecoderConfig
@@ -88,6 +91,24 @@ def test_a_killed_run_started_again_ends_at_the_same_bits(tmp_path, name):
     got = train(MODEL, optimizer, config, lambda step: asked.append(step) or copies(step), progress_directory=directory)
     assert asked == [4, 5]
     demand_same(got, expected)
+
+
+def test_a_run_that_is_asked_to_stop_saves_its_step_and_ends_at_the_same_bits(tmp_path):
+    """Law: SIGTERM during a step lets it end, keeps it although no checkpoint was due, and the rest goes on from it."""
+    options = {"mesh": one_device(), "progress_directory": str(tmp_path / "progress")}
+    taken = []
+
+    def source(step):
+        taken.append(step)
+        if step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return copies(step)
+
+    with pytest.raises(processes.Stopped):
+        train(MODEL, OPTIMIZER, CONFIG, source, **options)
+    got = train(MODEL, OPTIMIZER, CONFIG, source, **options)
+    assert taken == [0, 1, 2, 3, 4, 5]
+    demand_same(got, train(MODEL, OPTIMIZER, CONFIG, copies, mesh=one_device()))
 
 
 def test_eight_devices_train_like_one():

@@ -1,0 +1,78 @@
+"""Where an artifact's files lie: a directory of its own, or files `name.*` in a shared one."""
+
+import contextlib
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+from jax_tda.artifacts import arrays, lease
+from jax_tda.core import files
+
+# What a job leaves that has only planned: such a place gives way to another job.
+_PLANNED = ("plan.json", lease.NAME)
+
+
+class Place:
+    """An artifact's files, finished or not.
+
+    Args:
+      directory: where they lie.
+      name: what they are called in a shared directory; None for a directory of their own.
+    """
+
+    def __init__(self, directory: str, name: str | None):
+        self.directory, self.name = files.at(directory), name
+        prefix = f"{name}." if name else ""
+        self.manifest = self.directory / f"{prefix}manifest.json"
+        self.unfinished = self.directory / f"{prefix}unfinished"
+        self.plan = self.unfinished / "plan.json"
+
+    def __str__(self) -> str:
+        return f"{self.directory}/{self.name}" if self.name else str(self.directory)
+
+    def strangers(self) -> list[str]:
+        """Names of files that an unclaimed place should not hold: all but a plan under which nothing was done yet."""
+        if files.is_file(self.directory):
+            return [f"a file called {self.directory.name}"]
+        names = files.names(self.directory)
+        names = [n for n in names if n.startswith(f"{self.name}.")] if self.name else names
+        planned = [n.removesuffix(arrays.WRITING) for n in files.names(self.unfinished)]
+        only_planned = files.is_folder(self.unfinished) and all(n in _PLANNED for n in planned)
+        return [n for n in names if not (only_planned and n == self.unfinished.name)]
+
+    def clear_interrupted_writes(self) -> None:
+        """Removes what a killed process left half written."""
+        if not self.name:
+            arrays.clear_interrupted_writes(str(self.directory))
+            return
+        arrays.clear_interrupted_writes(str(self.unfinished))
+        for name in files.names(self.directory):
+            if name.startswith(f"{self.name}.") and name.endswith(arrays.WRITING):
+                files.delete(self.directory / name)
+
+    def sizes(self) -> dict[str, int]:
+        """The bytes of every file of a directory of its own, by name; without the manifest and what is unfinished."""
+        found = files.sizes(self.directory) if files.is_folder(self.directory) else {}
+        left_out = f"{self.unfinished.name}/"
+        return {n: size for n, size in found.items() if n != self.manifest.name and not n.startswith(left_out)}
+
+    def sizes_of(self, names: Iterable[str]) -> dict[str, int]:
+        """The bytes of those of the named files that are there."""
+        if not files.is_remote(self.directory):
+            # A disk is asked name by name: each shard lies in folders of its own, which a listing would walk through.
+            place, found = str(self.directory), dict[str, int]()
+            for name in names:
+                with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                    found[name] = os.stat(f"{place}/{name}").st_size
+            return found
+        # A store answers a thousand names at a time, in their order; arrays are large, and lie in folders of their own.
+        folders = sorted({name.partition("/")[0] for name in names})
+        with ThreadPoolExecutor(min(len(folders), 16) or 1) as pool:
+            parts = zip(folders, pool.map(self._below, folders), strict=True)
+            return {f"{folder}{name}": size for folder, part in parts for name, size in part.items()}
+
+    def _below(self, name: str) -> dict[str, int]:
+        path = self.directory / name
+        if files.is_folder(path):
+            return {f"/{n}": size for n, size in files.sizes(path).items()}
+        return {"": files.size_of(path)} if files.exists(path) else {}

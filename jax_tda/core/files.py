@@ -1,0 +1,298 @@
+"""Files and folders, local or in an object store (gs://, s3://): read and written whole or as streams, with retries.
+
+Local paths go to the operating system, others through epath and the packages that it reads stores by (gcsfs, s3fs).
+Nothing is renamed. A folder of an object store is a prefix: it exists as long as something lies below it.
+"""
+
+import contextlib
+import errno
+import functools
+import importlib.util
+import os
+import pathlib
+import random
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+from etils import epath
+
+from jax_tda.core.errors import InputError
+
+Result = TypeVar("Result")
+
+# Scheme: what fsspec calls it, the package that speaks it, the extra of this library that installs the package.
+_STORES = {"gs": ("gcs", "gcsfs", "gcs"), "s3": ("s3", "s3fs", "s3")}
+_BLOCK = 8 << 20
+# Seconds before the first repetition, doubled before each of the next; about a minute in all.
+_ATTEMPTS, _FIRST_WAIT, _LONGEST_WAIT = 8, 0.25, 16.0
+_LASTING = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
+_LASTING_NUMBERS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EINVAL)
+# What the stores' own packages call credentials that are missing, incomplete or old.
+_NO_CREDENTIALS = (
+    *("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "TokenRetrievalError"),
+    *("DefaultCredentialsError", "RefreshError"),
+)
+# Packages whose own exceptions speak of connections, not of what was asked for.
+_TRANSPORTS = ("aiohttp", "urllib3", "requests", "http")
+
+
+def is_remote(path: epath.PathLike) -> bool:
+    """Whether a path lies in an object store."""
+    return "://" in str(path)
+
+
+def at(path: epath.PathLike) -> epath.Path:
+    """The path, after what its store needs was found.
+
+    Raises:
+      InputError: its store is not known, or the package that speaks it is not installed.
+    """
+    scheme, separator, _ = str(path).partition("://")
+    if not separator:
+        return epath.Path(path)
+    if scheme not in _STORES:
+        raise InputError(
+            f"the store of {path} is not known",
+            got=f"{scheme}://",
+            expected="a local path, gs://BUCKET/… or s3://BUCKET/…",
+            remedy="copy the data to one of these",
+        )
+    _, package, extra = _STORES[scheme]
+    if importlib.util.find_spec(package) is None:
+        raise InputError(
+            f"{path} cannot be reached: the package {package} is not installed",
+            got=f"an installation without the extra `{extra}`",
+            expected=f"the package that speaks {scheme}://",
+            remedy=f"pip install 'jax_tda[{extra}]'",
+        )
+    _prepare()
+    return epath.Path(path)
+
+
+@functools.cache
+def _prepare() -> None:
+    # Where TensorFlow is installed epath would take its files, which need seconds to import and know no s3.
+    os.environ.setdefault("EPATH_USE_TF", "false")
+    with contextlib.suppress(ImportError, AttributeError):
+        from etils.epath import gpath
+
+        gpath._is_tf_installed.cache_clear()  # It may have looked before.
+    import fsspec.config
+
+    for spelling in ("gs", "gcs", "s3"):
+        # Other clients (TensorStore, other processes) write too: what was listed before may not be true any more.
+        fsspec.config.conf.setdefault(spelling, {}).setdefault("use_listings_cache", False)
+
+
+def _filesystem(path: epath.PathLike) -> Any:
+    import fsspec
+
+    at(path)
+    return fsspec.filesystem(_STORES[str(path).partition("://")[0]][0])
+
+
+def retried(path: epath.PathLike, action: Callable[[], Result], sleep: Callable[[float], None] = time.sleep) -> Result:
+    """What an action on a path gives; in an object store, repeated with growing waits while its failures may pass.
+
+    Args:
+      path: what the action is about; local ones are not repeated.
+      action: may be repeated after it failed half way.
+      sleep: waits so many seconds.
+
+    Raises:
+      InputError: the store refuses these credentials, or there are none.
+    """
+    if not is_remote(path):
+        return action()
+    for attempt in range(_ATTEMPTS - 1):
+        try:
+            return action()
+        except Exception as error:
+            if _is_refusal(error):
+                raise InputError(
+                    f"{path} may not be used",
+                    got=f"{type(error).__name__}: {error}",
+                    expected="credentials that the store accepts for it",
+                    remedy="give them as docs/object_stores.md says, or choose another place",
+                ) from error
+            if not _passes(error):
+                raise
+        # Many processes that were refused together must not come back together.
+        sleep(min(_LONGEST_WAIT, _FIRST_WAIT * 2**attempt) * random.uniform(0.5, 1.5))
+    return action()
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether a store wants other credentials, or found none."""
+    status = getattr(error, "code", None) or getattr(error, "status", None)
+    return isinstance(error, PermissionError) or status in (401, 403) or type(error).__name__ in _NO_CREDENTIALS
+
+
+def _passes(error: Exception) -> bool:
+    """Whether the same request may succeed a moment later."""
+    if isinstance(error, _LASTING):
+        return False
+    status = getattr(error, "code", None) or getattr(error, "status", None)
+    if isinstance(status, int):
+        return status in (408, 429) or status >= 500
+    if isinstance(error, OSError):
+        return error.errno not in _LASTING_NUMBERS
+    return type(error).__module__.partition(".")[0] in _TRANSPORTS
+
+
+def exists(path: epath.PathLike) -> bool:
+    """Whether a file, or a folder with something in it, is there."""
+    return retried(path, at(path).exists)
+
+
+def is_file(path: epath.PathLike) -> bool:
+    """Whether a file is there."""
+    return retried(path, at(path).is_file)
+
+
+def is_folder(path: epath.PathLike) -> bool:
+    """Whether a folder is there."""
+    return retried(path, at(path).is_dir)
+
+
+def read(path: epath.PathLike) -> bytes:
+    """A whole file."""
+    return retried(path, at(path).read_bytes)
+
+
+def write(path: epath.PathLike, data: bytes) -> None:
+    """Writes a whole file, and the folders above it."""
+    make_folder(at(path).parent)
+    retried(path, lambda: at(path).write_bytes(data))
+
+
+def write_stream(path: epath.PathLike, parts: Iterable[bytes]) -> None:
+    """Writes a file part after part, and the folders above it; one for an object store is sent when it is whole."""
+    if not is_remote(path):
+        make_folder(at(path).parent)
+        with at(path).open("wb") as file:
+            for part in parts:
+                file.write(part)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        whole = pathlib.Path(folder, "whole")
+        with whole.open("wb") as local:
+            for part in parts:
+                local.write(part)
+        retried(path, lambda: _filesystem(path).put_file(str(whole), str(path)))
+
+
+def read_range(path: epath.PathLike, start: int, stop: int) -> bytes:
+    """The bytes [start, stop) of a file; fewer where it ends before."""
+    if is_remote(path):
+        return retried(path, lambda: _filesystem(path).cat_file(str(path), start=start, end=stop))
+    with open(path, "rb") as file:
+        file.seek(start)
+        return file.read(stop - start)
+
+
+def blocks(path: epath.PathLike) -> Iterator[bytes]:
+    """A file from its beginning to its end, in blocks."""
+    if not is_remote(path):
+        with at(path).open("rb") as file:
+            while block := file.read(1 << 20):
+                yield block
+        return
+    size = size_of(path)
+    for start in range(0, size, _BLOCK):
+        yield read_range(path, start, min(start + _BLOCK, size))
+
+
+def lines(path: epath.PathLike) -> Iterator[bytes]:
+    """The lines of a file, with their ends."""
+    rest = b""
+    for block in blocks(path):
+        *whole, rest = (rest + block).split(b"\n")
+        for line in whole:
+            yield line + b"\n"
+    if rest:
+        yield rest
+
+
+def size_of(path: epath.PathLike) -> int:
+    """The bytes of a file."""
+    if is_remote(path):
+        return int(retried(path, lambda: _filesystem(path).size(str(path))))
+    return os.stat(path).st_size
+
+
+def names(folder: epath.PathLike) -> list[str]:
+    """What lies in a folder, by name; nothing where there is none."""
+    if is_remote(folder):
+        with contextlib.suppress(FileNotFoundError):
+            return sorted({path.name for path in retried(folder, lambda: list(at(folder).iterdir()))} - {""})
+        return []
+    return sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+
+
+def sizes(folder: epath.PathLike) -> dict[str, int]:
+    """The bytes of every file below a folder, by its path from there; one listing, however many files there are."""
+    if is_remote(folder):
+        found = retried(folder, lambda: _filesystem(folder).find(str(folder), detail=True))
+        root = str(folder).partition("://")[2].rstrip("/") + "/"
+        # A store's own tools may leave an empty object where they show a folder.
+        return {
+            name.removeprefix(root): int(info["size"])
+            for name, info in found.items()
+            if name.startswith(root) and not name.endswith("/")
+        }
+    sized: dict[str, int] = {}
+    pending = [""]
+    while pending:
+        prefix = pending.pop()
+        with os.scandir(os.path.join(folder, prefix)) as entries:
+            for entry in entries:
+                if entry.is_dir():
+                    pending.append(f"{prefix}{entry.name}/")
+                else:
+                    sized[f"{prefix}{entry.name}"] = entry.stat().st_size
+    return sized
+
+
+def make_folder(path: epath.PathLike) -> None:
+    """Makes a folder and those above it; an object store needs none."""
+    if not is_remote(path):
+        at(path).mkdir(parents=True, exist_ok=True)
+
+
+def delete(path: epath.PathLike) -> None:
+    """Deletes a file, or a folder and all below it, if it is there."""
+    if is_remote(path):
+        with contextlib.suppress(FileNotFoundError):
+            retried(path, lambda: _filesystem(path).rm(str(path), recursive=True))
+    elif os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    else:
+        at(path).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def local(path: epath.PathLike) -> Iterator[str]:
+    """A local path of the same file or folder, for what reads no object store; a copy, deleted at the end, of one.
+
+    What is not there stays where it is not, for its reader to say so.
+    """
+    if not is_remote(path) or not exists(path):
+        yield str(path)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copy = pathlib.Path(folder, at(path).name)
+        if is_folder(path):
+            for name in sizes(path):
+                (copy / name).parent.mkdir(parents=True, exist_ok=True)
+                _fetch(at(path) / name, copy / name)
+        else:
+            _fetch(at(path), copy)
+        yield str(copy)
+
+
+def _fetch(path: epath.Path, copy: pathlib.Path) -> None:
+    retried(path, lambda: _filesystem(path).get_file(str(path), str(copy)))
