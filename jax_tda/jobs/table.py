@@ -27,6 +27,7 @@ JOBS: Mapping[str, str] = {
     "study_density": "jax_tda.studies.density.settings:DensityConfig",
     "study_scaling": "jax_tda.studies.scaling.settings:ScalingConfig",
     "study_acquisition": "jax_tda.studies.acquisition.config:AcquisitionConfig",
+    "study_unlearning": "jax_tda.studies.unlearning.settings:StudyUnlearningConfig",
 }
 
 PARTS: Mapping[str, str] = {
@@ -38,6 +39,7 @@ PARTS: Mapping[str, str] = {
     "tail_patch": "jax_tda.evaluation.tail_patch:TailPatchConfig",
     "page": "jax_tda.viewer.settings:PageConfig",
     "bootstrap": "jax_tda.evaluation.bootstrap:BootstrapConfig",
+    "unlearning": "jax_tda.studies.unlearning.loop:UnlearningConfig",
 }
 
 
