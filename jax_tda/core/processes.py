@@ -206,6 +206,38 @@ class _Agreed(Stop):
         return bool(multihost_utils.reached_preemption_sync_point(step))
 
 
+def _stop_here(*_: object) -> None:
+    raise Stopped
+
+
+@contextlib.contextmanager
+def _handled(handler: Callable[..., None]) -> Iterator[None]:
+    """SIGTERM goes to a handler, but in another thread than the main one: whoever started it hears the signals."""
+    try:
+        before = signal.signal(signal.SIGTERM, handler)
+    except ValueError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        # None is a handler that Python did not set and cannot name.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
+
+
+@contextlib.contextmanager
+def stopped_by_signal() -> Iterator[None]:
+    """Around a job: before, between and after its steps SIGTERM stops one process at once, as nothing is lost there.
+
+    Of several processes JAX hears the signal, and they stop together or not at all.
+    """
+    if count() > 1:
+        yield
+        return
+    with _handled(_stop_here):
+        yield
+
+
 @contextlib.contextmanager
 def stoppable() -> Iterator[Stop]:
     """Around work in steps that SIGTERM to any of its processes may stop, after the step in hand."""
@@ -213,13 +245,5 @@ def stoppable() -> Iterator[Stop]:
         yield _Agreed()
         return
     stop = _Signalled()
-    try:
-        before = signal.signal(signal.SIGTERM, stop.hear)
-    except ValueError:  # Another thread than the main one: whoever started it hears the signals.
+    with _handled(stop.hear):
         yield stop
-        return
-    try:
-        yield stop
-    finally:
-        # None is a handler that Python did not set and cannot name.
-        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)

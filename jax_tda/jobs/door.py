@@ -9,7 +9,7 @@ from typing import Any
 
 from absl import app, flags, logging
 
-from jax_tda.jobs import config_files, failures, group, settings, table
+from jax_tda.jobs import config_files, failures, group, settings, study_seeds, table
 
 _BAD_INPUT = 2
 
@@ -34,7 +34,7 @@ def run(
     flags.DEFINE_multi_string("gin_bindings", [], "One setting, `job.parameter = value`; may be repeated.")
     flags.DEFINE_string("output_dir", None, "Where the artifact is written.", required=True)
     flags.DEFINE_boolean("dry_run", False, "Print plan, sizes and cost; compute and write nothing.")
-    flags.DEFINE_integer("seeds", None, "Of a study: run it with the seeds 0 to N - 1.")
+    study_seeds.define_flag()
     group.define_flags()
 
     def main(arguments: list[str]) -> None:
@@ -45,9 +45,7 @@ def run(
             logging.set_verbosity(logging.WARNING)  # Orbax tells its whole day otherwise.
         try:
             bindings = config_files.read(given.gin_file, given.gin_bindings)
-            config = settings.build(job, bindings, jobs, parts)
-            if given.seeds is not None:
-                config = settings.with_seeds(job, config, given.seeds)
+            config = study_seeds.asked(job, settings.build(job, bindings, jobs, parts))
             if given.dry_run:
                 print(plan(config, given.output_dir))
             else:
@@ -55,8 +53,7 @@ def run(
         except Exception as error:
             explained = failures.explained(error, given.output_dir)
             if explained is None:
-                group.give_up()
-                raise
+                group.give_up(error)
             print(explained, file=sys.stderr)
             group.leave(_BAD_INPUT, error)
 

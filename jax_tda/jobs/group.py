@@ -4,6 +4,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from typing import NoReturn
 
 from absl import flags
 
@@ -27,7 +28,8 @@ def work(execute: Callable[[], object]) -> None:
     if given.multiprocess or given.coordinator_address or given.process_count or given.process_index >= 0:
         processes.start(given.coordinator_address, given.process_count, given.process_index)
     try:
-        execute()
+        with processes.stopped_by_signal():
+            execute()
     except processes.Stopped:
         print("stopped, as asked; the same command goes on where this run stopped", file=sys.stderr)
         sys.exit(_AGAIN)
@@ -42,10 +44,11 @@ def leave(code: int, error: Exception) -> None:
     sys.exit(code)
 
 
-def give_up() -> None:
-    """Of several processes, ends this one with a traceback, without the farewell that waits for the others."""
+def give_up(error: Exception) -> NoReturn:
+    """Raises a fault of the program's own; of several processes, ends this one without the farewell that would wait."""
     if processes.count() > 1:
-        traceback.print_exc()
+        traceback.print_exception(error)
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(1)
+    raise error

@@ -46,20 +46,3 @@ def build(job: str, bindings: Sequence[Binding], jobs: Mapping[str, str], parts:
         # A part refuses an impossible value itself; better at the road's first job than at the one that needs it.
         load(parts[name])(**values[name])
     return _made(job, load(jobs[job]), values, {target: name for name, target in known.items()})
-
-
-def with_seeds(job: str, config: Any, count: int) -> Any:
-    """The config of a study with the seeds 0, …, count − 1 in place of its own.
-
-    Raises:
-      InputError: the job is no study, or there would be no seed.
-    """
-    remedy = f"leave --seeds out, or set `{job}.seed` if there is one" if count > 0 else "ask for one seed or more"
-    if count < 1 or not any(field.name == "seeds" for field in dataclasses.fields(config)):
-        raise InputError(
-            f"--seeds is not possible for {job}",
-            got=count,
-            expected="at least 1, and a job that goes over several seeds (a study)",
-            remedy=remedy,
-        )
-    return dataclasses.replace(config, seeds=tuple(range(count)))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from jax_tda.core.errors import InputError
-from jax_tda.jobs import config_files, settings
+from jax_tda.jobs import config_files, settings, study_seeds
 from tests.jobs.fake_jobs import JOBS, PARTS, RestConfig, ShapeConfig, WalkConfig
 
 
@@ -202,10 +202,10 @@ def test_arguments_without_a_flag_and_a_missing_output_directory_are_refused():
 def test_a_study_goes_over_the_number_of_seeds_that_the_flag_says():
     """--seeds 3 is seeds = (0, 1, 2), whatever the file says; a job without seeds, and no seed at all, are refused."""
     rest = built("rest.hours = 8", "rest.seeds = (7,)", job="rest")
-    assert settings.with_seeds("rest", rest, 3) == RestConfig(hours=8, seeds=(0, 1, 2))
+    assert study_seeds.with_seeds("rest", rest, 3) == RestConfig(hours=8, seeds=(0, 1, 2))
     for job, config, count in (("walk", WalkConfig(), 3), ("rest", rest, 0)):
         with pytest.raises(InputError, match="--seeds"):
-            settings.with_seeds(job, config, count)
+            study_seeds.with_seeds(job, config, count)
     command = [sys.executable, "-m", "tests.jobs.fake_jobs", "--output_dir=o", "--seeds", "2"]
     ended = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=False)
     assert ended.returncode == 2 and "--seeds is not possible for walk" in ended.stderr

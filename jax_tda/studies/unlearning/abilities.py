@@ -30,7 +30,8 @@ def judge(model: LanguageModel, queries: Corpus) -> Callable[[Any], Outcome]:
 
     @jax.jit
     def asked(params: Any) -> tuple[jax.Array, jax.Array]:
-        logits, tokens, weights = model.apply({"params": params}, held["tokens"]), held["tokens"], held["loss_weights"]
+        tokens, weights = jnp.asarray(held["tokens"]), jnp.asarray(held["loss_weights"])
+        logits = model.apply({"params": params}, tokens)
         each = likelihood.target_log_probability(logits, tokens, weights) / jnp.sum(weights, axis=-1)
         return jnp.exp(each), likelihood.answered_exactly(logits, tokens, weights)
 

@@ -73,7 +73,7 @@ def spearman(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def _apart(one: Matrix) -> np.ndarray:
-    return one[~np.eye(*one.shape, dtype=bool)]
+    return one[np.eye(*one.shape) == 0]
 
 
 def _ranked(one: Matrix, other: Matrix) -> float:

@@ -10,6 +10,7 @@ import functools
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -237,7 +238,7 @@ class Unlearner:
         config = self._config
         generator = seeds.generator(seed, "unlearning", "order")
         pool = sets.pool.rows(generator.permutation(len(sets.pool)))
-        up = TrainState(np.zeros((), np.int32), params, self._ascent.init(params))
+        up = TrainState(jnp.zeros((), jnp.int32), params, self._ascent.init(params))
         down = self._descent.init(params)
         epoch: list[dict[str, np.ndarray]] = []
         progress = Progress(label, schedule.most_chunks, "steps")
