@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-INK, WIDTH, LEFT, RIGHT = "#808891", 760, 230, 30
+INK, WIDTH, LEFT, RIGHT = "#808891", 760, 310, 30
 _ROW, _TOP, _BOTTOM = 24, 34, 48
 Point = tuple[float, float]
 
