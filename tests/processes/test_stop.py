@@ -24,6 +24,19 @@ def test_sigterm_is_heard_between_steps_and_by_nobody_afterwards():
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+def test_sigterm_outside_of_steps_stops_a_job_at_once_and_inside_after_the_step():
+    """Law: a job of one process never dies of SIGTERM by the signal's default; it says that it stopped."""
+    before, done = signal.getsignal(signal.SIGTERM), []
+    with pytest.raises(processes.Stopped), processes.stopped_by_signal():
+        with processes.stoppable() as stop:
+            os.kill(os.getpid(), signal.SIGTERM)
+            done.append(stop.asked())
+        os.kill(os.getpid(), signal.SIGTERM)
+        done.append("not reached")
+    assert done == [True]
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
 def test_a_thread_that_hears_no_signals_works_on():
     """Law: only the main thread hears signals; in another, nothing is asked."""
     found = []
