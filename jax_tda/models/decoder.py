@@ -160,10 +160,10 @@ class MLP(nn.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         activation = _ACTIVATIONS[self.config.activation]
+        # The gate comes first: the order of uses is the order in which their gradients are summed.
+        gate = constrain(self.layout, self.gate(x), "position", "mlp") if self.config.gated else None
         up = constrain(self.layout, self.up(x), "position", "mlp")
-        if self.config.gated:
-            return self.down(gated(activation, constrain(self.layout, self.gate(x), "position", "mlp"), up))
-        return self.down(activation(up))
+        return self.down(activation(up) if gate is None else gated(activation, gate, up))
 
 
 class Layer(nn.Module):
