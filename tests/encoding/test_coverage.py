@@ -64,8 +64,8 @@ def test_a_parameter_that_is_not_covered_stops_the_job_with_its_path(road, tmp_p
     """Law: a tensor of the checkpoint that no module shows is refused by the job as by the encoder."""
     own = checkpoint_artifact.Checkpoint.params
 
-    def more(checkpoint):
-        return {**own(checkpoint), "adapter": {"tensor": np.zeros((2, 3, 4), np.float32)}}
+    def more(checkpoint, layout=None):
+        return {**own(checkpoint, layout), "adapter": {"tensor": np.zeros((2, 3, 4), np.float32)}}
 
     monkeypatch.setattr(checkpoint_artifact.Checkpoint, "params", more)
     config = encode.EncodeConfig(**road, second_moments="none")
