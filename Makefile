@@ -18,7 +18,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 .PHONY: help venv demo demo-seeds test check nightly format lint types floors dry-runs
 
 help:
-	@echo "make demo        the whole road on embedded facts, to out/demo/page/index.html (about 12 minutes on 2 cores)"
+	@echo "make demo        the whole road on embedded facts, to out/demo/page/index.html (about 4 minutes on 2 cores)"
 	@echo "make demo-seeds  the same for seeds $(SEEDS), with one table at the end"
 	@echo "make test        the tests"
 	@echo "make check       what CI runs: format, lint, types, floors, config dry-runs, tests with the colab"

@@ -16,6 +16,7 @@ import numpy as np
 from jax_tda.artifacts import arrays
 from jax_tda.artifacts.artifact import Writer
 from jax_tda.core import files, processes
+from jax_tda.core.errors import InputError
 
 State = Mapping[str, np.ndarray]
 # From an array's name to the array, read only then.
@@ -36,7 +37,7 @@ class Shares:
     def __init__(self, writer: Writer, count: int):
         self._writer = writer
         divisions, self._records = processes.agree(self._divisions)
-        left = np.arange(count)
+        self._count, left = count, np.arange(count)
         for division, made in enumerate(divisions[:-1]):
             # As it was found when the steps were next divided, whatever a process that was given up for dead did since.
             before = divisions[division + 1]["before"]
@@ -102,7 +103,18 @@ class Shares:
         processes.barrier("shares")
         records = processes.agree(lambda: self._divisions()[1])
         own = {name: steps for name, steps in records.items() if name.startswith(_share(self._division))}
-        return [self._reading(name, steps) for name, steps in sorted((self._before | own).items())]
+        kept = self._before | own
+        if sum(kept.values()) != self._count:
+            raise self._lost(f"{sum(kept.values())} of {self._count} steps")
+        return [self._reading(name, steps) for name, steps in sorted(kept.items())]
+
+    def _lost(self, got: str) -> InputError:
+        return InputError(
+            f"what was kept of the unfinished work at {self._writer.path} is not whole",
+            got=got,
+            expected="every step kept once",
+            remedy="delete the output and run the job again; processes of an earlier run wrote after this one began",
+        )
 
     def _keep(self, state: State) -> None:
         if self._done == self._kept_steps:
@@ -123,7 +135,10 @@ class Shares:
 
     def _reading(self, share: str, steps: int) -> Kept:
         def read(name: str) -> np.ndarray:
-            array: np.ndarray = np.load(io.BytesIO(files.read(self._path(share, steps, name))))
+            try:
+                array: np.ndarray = np.load(io.BytesIO(files.read(self._path(share, steps, name))))
+            except FileNotFoundError as error:
+                raise self._lost(f"no {name} of {share} after {steps} steps") from error
             return array
 
         return read

@@ -253,7 +253,9 @@ def sizes(folder: epath.PathLike) -> dict[str, int]:
                 if entry.is_dir():
                     pending.append(f"{prefix}{entry.name}/")
                 else:
-                    sized[f"{prefix}{entry.name}"] = entry.stat().st_size
+                    # What another thread writes beside a file and renames may be gone by now.
+                    with contextlib.suppress(FileNotFoundError):
+                        sized[f"{prefix}{entry.name}"] = entry.stat().st_size
     return sized
 
 

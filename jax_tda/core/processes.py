@@ -244,6 +244,10 @@ def stoppable() -> Iterator[Stop]:
     if count() > 1:
         yield _Agreed()
         return
+    if _alone:
+        # JAX hears the signal for all; a handler of Python's would not give it back.
+        yield Stop()
+        return
     stop = _Signalled()
     with _handled(stop.hear):
         yield stop

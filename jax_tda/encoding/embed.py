@@ -19,6 +19,7 @@ from jax_tda.artifacts.together import by_first
 from jax_tda.core import mesh as meshes
 from jax_tda.core.config import input_path, settings
 from jax_tda.core.errors import InputError
+from jax_tda.core.files import is_remote
 from jax_tda.core.progress import Progress
 from jax_tda.data import corpus as corpora
 from jax_tda.data import sources
@@ -47,6 +48,16 @@ class EmbedConfig:
     tokens_per_batch: int = 4096
     shard_rows: int = 1024
 
+    def __post_init__(self) -> None:
+        numbers = {name: getattr(self, name) for name in ("tokens_per_batch", "shard_rows")}
+        refusals = [(name, value, "a number of at least 1") for name, value in numbers.items() if value < 1]
+        if self.field not in ("text", "prompt"):
+            refusals.append(("field", self.field, "text or prompt"))
+        if is_remote(self.model):
+            refusals.append(("model", self.model, "a local folder"))
+        for name, got, expected in refusals:
+            raise InputError(f"embed.{name} is not possible", got=got, expected=expected, remedy="change it")
+
 
 def plan(config: EmbedConfig, output: str) -> str:
     """What the job would do, and the size of the store."""
@@ -65,10 +76,6 @@ def plan(config: EmbedConfig, output: str) -> str:
 def run(config: EmbedConfig, output: str) -> Reader:
     """Writes the encodings artifact; a killed run redoes at most the shard in flight."""
     meshes.one_cpu_device_per_core()
-    if config.field not in ("text", "prompt"):
-        raise InputError(
-            "embed.field is not possible", got=config.field, expected="text or prompt", remedy="set it to one of them"
-        )
     examples, folder = corpora.open_corpus(config.examples), SentenceFolder(config.model)
     # The folder is the job's input, but no artifact: its files' digests stand among the settings.
     files = {str(Path(n).relative_to(config.model)): sources.identity(n, "", "") for n in folder.files()}

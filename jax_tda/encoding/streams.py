@@ -12,6 +12,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from jax_tda.core import mesh as meshes
+from jax_tda.core.errors import InputError
 from jax_tda.data.batches import sweep
 
 
@@ -54,9 +55,25 @@ def of(mesh: Mesh) -> Streams:
     places = {
         group: (number, place) for number, stream in enumerate(joined) for place, group in enumerate(stream.groups)
     }
+    for stream in joined:
+        _demand_writer(mesh, stream)
     writes = me == min(joined[own].members)
     fewest = min(len(stream.groups) for stream in joined)
     return Streams(len(joined), own, writes, tuple(places[group] for group in sorted(places)), fewest)
+
+
+def _demand_writer(mesh: Mesh, stream: _Joined) -> None:
+    """The process that writes a stream must see rows of each of its groups."""
+    writer = min(stream.members)
+    unseen = [g for g in stream.groups if all(device.process_index != writer for device in mesh.devices[g].flat)]
+    if unseen:
+        raise InputError(
+            "the mesh ties data groups together that no one process holds a part of",
+            got=f"a mesh {mesh.devices.shape[0]} × {mesh.devices.shape[1]}, in which process {writer} has no device of "
+            f"data group {unseen[0]}",
+            expected="mesh.model that divides the devices of a process, or is a multiple of them",
+            remedy="change mesh.model, or the number of devices of each process",
+        )
 
 
 class Batch(NamedTuple):
@@ -122,7 +139,7 @@ def placed(mesh: Mesh, streams: Streams, arrays: tuple[np.ndarray, ...], each: i
 def own_rows(streams: Streams, value: jax.Array, count: int) -> np.ndarray:
     """The first `count` rows of this process's stream, of an array whose first axis is divided over the data groups."""
     each = value.shape[0] // len(streams.places)
-    found = np.empty((each * max(place + 1 for _, place in streams.places), *value.shape[1:]), value.dtype)
+    found = np.full((each * max(place + 1 for _, place in streams.places), *value.shape[1:]), np.nan, value.dtype)
     for shard in value.addressable_shards:
         first, *others = shard.index
         start = streams.places[(first.start or 0) // each][1] * each

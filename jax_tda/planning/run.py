@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 from jax_tda.artifacts.artifact import Reader, Writer, begin
+from jax_tda.artifacts.together import by_first
 from jax_tda.attribution.run import ScoreConfig
 from jax_tda.core import mesh as meshes
 from jax_tda.core.config import settings
@@ -74,6 +75,7 @@ def plan(config: PlanConfig, output: str) -> str:
     return f"plan: {', '.join(config.programs) or 'nothing'} compiled for {', '.join(config.topologies)} → {output}"
 
 
+@by_first
 def run(config: PlanConfig, output: str) -> Reader:
     """Writes `plan.json` and the tables `plan.md`, and prints these; a killed run goes on after the last program."""
     check(config)

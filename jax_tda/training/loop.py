@@ -16,6 +16,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from jax_tda.artifacts.arrays import write_atomically
 from jax_tda.core import files, placement, processes
 from jax_tda.core import mesh as meshes
 from jax_tda.core.config import settings
@@ -198,6 +199,14 @@ def _resumed(
     """
     if not directory:
         return begin()
+    found = processes.agree(lambda: _claimed(directory, described))
+    if found is None:
+        return begin()
+    return TrainState(**checkpoints.restore(found[1], like._asdict()))
+
+
+def _claimed(directory: str, described: Mapping[str, Any]) -> tuple[int, str] | None:
+    """The latest complete checkpoint, after the settings beside it were compared, or written where there are none."""
     place = files.at(directory) / "settings.json"
     if files.exists(place) and (stored := json.loads(files.read(place))) != described:
         different = [name for name in described if stored.get(name) != described[name]]
@@ -207,9 +216,7 @@ def _resumed(
             expected="; ".join(str(stored.get(name)) for name in different),
             remedy="restore those settings, or delete the directory to start afresh",
         )
-    found = processes.agree(lambda: checkpoints.latest_step(directory))
+    found = checkpoints.latest_step(directory)
     if found is None:
-        if processes.index() == 0:
-            files.write(place, json.dumps(described, indent=1).encode())
-        return begin()
-    return TrainState(**checkpoints.restore(found[1], like._asdict()))
+        write_atomically(str(place), json.dumps(described, indent=1).encode())
+    return found

@@ -85,10 +85,10 @@ job() {
 
 # A cluster tells this script, not the job, that it must stop. The job is told, and its answer awaited.
 run_signalled() {
-  local code=0 signalled=false
+  local code=0 signalled=false asked=false
   "$@" &
   local child=$!
-  trap 'signalled=true; kill -TERM "$child" 2> /dev/null || true' TERM
+  trap 'signalled=true asked=true; kill -TERM "$child" 2> /dev/null || true' TERM
   wait "$child" || code=$?
   # A signal ends a wait, with a code of its own.
   while $signalled; do
@@ -96,6 +96,8 @@ run_signalled() {
     wait "$child" || code=$?
   done
   trap - TERM
+  # A job without steps ends its work first; yet the road must not go on to the next.
+  if $asked && [ "$code" = 0 ]; then code=75; fi
   return "$code"
 }
 

@@ -1,5 +1,7 @@
 """Laws of dividing steps over processes: whoever dies and however many go on, every step counts once."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from jax_tda.artifacts import shares as shares_room
 from jax_tda.artifacts.artifact import begin
 from jax_tda.artifacts.shares import Shares
 from jax_tda.core import processes
+from jax_tda.core.errors import InputError
 
 COUNT = 23
 
@@ -99,3 +102,12 @@ def test_a_process_that_was_given_up_for_dead_changes_nothing(tmp_path, monkeypa
     for step in live.work(lambda: {"sum": total}):
         total[step] += 1
     np.testing.assert_array_equal(sum(part("sum") for part in live.whole(lambda: {"sum": total})), np.ones(COUNT))
+
+
+def test_work_of_earlier_processes_that_is_gone_is_named_before_anything_is_made_of_the_rest(monkeypatch, tmp_path):
+    """Law: a share that was recorded and is not there ends the job with a remedy, and no sum goes without it."""
+    group = Group(monkeypatch, tmp_path / "sums")
+    assert group.run(2, [5, 7]) is None
+    shutil.rmtree(next((tmp_path / "sums" / "unfinished" / "scratch").iterdir()))
+    with pytest.raises(InputError, match=r"(?s)is not whole.*remedy:.*delete the output"):
+        group.run(1, [None])

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from jax_tda.core.errors import InputError
 from jax_tda.data.batches import bucket_lengths, sweep
 from jax_tda.encoding import streams
 
@@ -42,6 +43,13 @@ def test_every_data_group_is_in_one_stream_and_every_stream_has_one_writer(monke
         assert sum(found.writes for found in seen if found.own == stream) == 1
         places = [place for number, place in seen[0].places if number == stream]
         assert sorted(places) == list(range(len(places))) and len(places) >= seen[0].rows
+
+
+def test_groups_that_no_one_process_sees_all_of_are_refused(monkeypatch):
+    """Law: what the writer of a stream cannot see would be written as whatever lay in memory."""
+    monkeypatch.setattr(jax, "process_index", lambda: 0)
+    with pytest.raises(InputError, match=r"(?s)no one process holds a part of.*data group 2.*mesh.model"):
+        streams.of(mesh([[0, 0], [0, 1], [1, 1]]))
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 
 from jax_tda.artifacts.artifact import Reader, Writer, begin
+from jax_tda.artifacts.together import by_first
 from jax_tda.core.config import settings
 from jax_tda.core.progress import Progress
 from jax_tda.studies.scaling import analysis, judge, models, page
@@ -23,6 +24,7 @@ def plan(config: ScalingConfig, output: str) -> str:
     )
 
 
+@by_first
 def run(config: ScalingConfig, output: str) -> Reader:
     """Writes the study: `results.json`, `figures/*.svg` and `index.html`; a finished snapshot is not made again."""
     # Training on a device for each core of a CPU would exchange gradients at every step; this leaves it at one.

@@ -13,6 +13,7 @@ import numpy as np
 from etils import epath
 
 from jax_tda.artifacts.artifact import Reader, Writer, begin
+from jax_tda.artifacts.together import by_first
 from jax_tda.core.config import settings
 from jax_tda.core.progress import Progress
 from jax_tda.studies.unlearning import ground, influence, page, results
@@ -35,6 +36,7 @@ def plan(config: StudyUnlearningConfig, output: str) -> str:
     )
 
 
+@by_first
 def run(config: StudyUnlearningConfig, output: str) -> Reader:
     """Writes results.json, the log of every unlearning run, figures and a page; a killed run redoes one unit."""
     writer = begin(output, KIND, settings(config), {})
