@@ -4,11 +4,11 @@
 #   launch/gke/trackstar.sh CORPUS QUERIES OUT --name NAME --image IMAGE --accelerator LABEL --topology TOPOLOGY
 #     [--chips_per_host N] [--service_account NAME] [--config FILE.gin] [--attempts N] [--print] [ROAD…]
 #
-# CORPUS, QUERIES and OUT are read and written by every host: gs://…, or seqio:TASK. ROAD… are the other options of
-# launch/local/trackstar.sh. IMAGE is built from
-# launch/gke/Dockerfile. LABEL and TOPOLOGY are those of the node pool: tpu-v5-lite-podslice and 16x16, tpu-v5p-slice
-# and 4x4x8. FILE.gin goes into a ConfigMap. A road that is interrupted (exit code 75), or that loses a host, is
-# restarted up to N times; bad input (2) is not. --print shows the commands, with the JobSet, instead of running them.
+# CORPUS, QUERIES and OUT are read and written by every host: gs://…, the first two also seqio:TASK. ROAD… are the other
+# options of launch/local/trackstar.sh. IMAGE is built from launch/gke/Dockerfile. LABEL and TOPOLOGY are those of the
+# node pool: tpu-v5-lite-podslice and 16x16, tpu-v5p-slice and 4x4x8. FILE.gin goes into a ConfigMap. A road that is
+# interrupted (exit code 75), or that loses a host, is restarted, N attempts in all (10); bad input (2) is not. --print
+# shows the commands, with the JobSet, instead of running them.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -17,6 +17,14 @@ usage() {
   sed -n '2,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
   [ "$#" -eq 0 ] || printf '\n%s\n' "$1" >&2
   exit 2
+}
+
+# Every process reads it, none sees this machine's files.
+shared() { # WHAT PLACE [seqio:]
+  case $2 in
+    gs://?* | "${3:-gs://}"?*) ;;
+    *) usage "$1 must be gs://…${3:+ or ${3}TASK}, which every host can reach, not $2" ;;
+  esac
 }
 
 name='' image='' accelerator='' topology='' chips_per_host=4 service_account=default attempts=10 print=false
@@ -29,7 +37,9 @@ while [ "$#" -gt 0 ]; do
       case $1 in
         --name) name=$2 ;; --image) image=$2 ;; --accelerator) accelerator=$2 ;; --topology) topology=$2 ;;
         --chips_per_host) chips_per_host=$2 ;; --service_account) service_account=$2 ;; --config) config=$2 ;;
-        --attempts) attempts=$2 ;; *) road+=("$1" "$2") ;;
+        --attempts) attempts=$2 ;;
+        --checkpoint | --continue_from) shared "$1" "$2" && road+=("$1" "$2") ;;
+        *) road+=("$1" "$2") ;;
       esac
       shift 2
       ;;
@@ -40,10 +50,19 @@ while [ "$#" -gt 0 ]; do
 done
 [ "${#places[@]}" -eq 3 ] || usage "CORPUS, QUERIES and OUT are needed; got ${#places[@]} of them"
 for needed in name image accelerator topology; do [ -n "${!needed}" ] || usage "--$needed is needed"; done
-case $topology in *[!0-9x]* | x* | *x) usage "--topology needs chips along each side, as 16x16, not $topology" ;; esac
-case $attempts in '' | *[!0-9]*) usage "--attempts needs a whole number, not $attempts" ;; esac
+shared CORPUS "${places[0]}" seqio:
+shared QUERIES "${places[1]}" seqio:
+shared OUT "${places[2]}"
+[ -f "$config" ] && [ -r "$config" ] || usage "--config needs a file that can be read, not $config"
+case $topology in
+  *[!0-9x]* | [x0]* | *x | *x[x0]*) usage "--topology needs chips along each side, as 16x16, not $topology" ;;
+esac
+case $attempts in '' | 0* | *[!0-9]*) usage "--attempts needs a number of at least 1, not $attempts" ;; esac
 case $chips_per_host in '' | 0* | *[!0-9]*) usage "--chips_per_host needs a whole number, not $chips_per_host" ;; esac
-hosts=$((${topology//x/*} / chips_per_host))
+chips=$((${topology//x/*}))
+[ $((chips % chips_per_host)) = 0 ] ||
+  usage "--topology $topology has $chips chips, which is no multiple of the $chips_per_host of a host"
+hosts=$((chips / chips_per_host))
 
 # A YAML string: whatever the argument holds, it stays one value.
 text() { printf "'%s'" "${1//\'/\'\'}"; }
@@ -60,7 +79,7 @@ spec:
   network:
     enableDNSHostnames: true
   failurePolicy:
-    maxRestarts: $attempts
+    maxRestarts: $((attempts - 1))
     rules:
       # Bad input stays bad; everything else, 75 above all, is worth another attempt.
       - action: FailJobSet

@@ -6,8 +6,8 @@
 # ROAD… are the other options of launch/local/trackstar.sh. Checkout, files and OUT lie on a file system that all nodes
 # share (OUT also at gs:// or s3://). OPTION… goes to `sbatch`: --nodes=2 --ntasks-per-node=8 --gpus-per-node=8 …. Five
 # minutes before the time is up every process is told to stop; a road that is interrupted (exit code 75) is put back in
-# the queue, up to N times; bad input (2) is not. PYTHON names the interpreter, as in launch/local. --print shows the
-# command instead of running it.
+# the queue, N attempts in all (10); bad input (2) is not. PYTHON names the interpreter, as in launch/local. --print
+# shows the command instead of running it.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -33,7 +33,7 @@ while [ "$#" -gt 0 ]; do
   esac
 done
 [ "${#places[@]}" -eq 3 ] || usage "CORPUS, QUERIES and OUT are needed; got ${#places[@]} of them"
-case $attempts in '' | *[!0-9]*) usage "--attempts needs a whole number, not $attempts" ;; esac
+case $attempts in '' | 0* | *[!0-9]*) usage "--attempts needs a number of at least 1, not $attempts" ;; esac
 
 # --signal reaches the processes, not the batch script; what is printed after a requeue follows what was.
 command=(sbatch --job-name=trackstar --requeue --open-mode=append --signal=TERM@300 ${options[@]+"${options[@]}"})

@@ -17,6 +17,7 @@ NEEDED = {
     "slurm": (),
     "gke": ("--name", "slice", "--image", "an/image", "--accelerator", "tpu-v5p-slice", "--topology", "4x4x8"),
 }
+GIVEN = ("gs://c", "seqio:q", "gs://o")
 STRANGE = ["plain", "two words", "it's", 'say "hi"', "back\\slash\\", "$HOME `id` $(id)", "-n & ; | *", "#: {λ}", "1"]
 
 
@@ -64,8 +65,9 @@ def road_arguments(kind, text):
 @pytest.mark.parametrize("path", STRANGE)
 def test_every_process_goes_the_local_road_with_the_arguments_as_they_were_given(kind, path):
     """Law: the launcher's arguments, through every quoting, are those that one would type for one process."""
-    given = (f"c/{path}", f"q/{path}", f"gs://o/{path}")
-    more = ["--continue_from", f"k/{path}", "--embedding", f"e/{path}", "--seed", "3"]
+    at = "" if kind == "slurm" else "gs://"
+    given = (f"{at}c/{path}", f"{at}q/{path}", f"gs://o/{path}")
+    more = ["--continue_from", f"{at}k/{path}", "--embedding", f"e/{path}", "--seed", "3"]
     arguments = road_arguments(kind, printed(kind, *given, *more))
     config = ["--config", arguments[arguments.index("--config") + 1]] if kind != "slurm" else []
     assert arguments == [*given, *config, *more, "--multiprocess"]
@@ -84,26 +86,26 @@ def test_one_process_is_not_told_that_there_are_others():
 
 def test_a_pod_is_made_filled_used_and_deleted_by_one_name():
     """Law: create, scp, scp, install, go, delete; all of one name and zone, further options for create alone."""
-    lines = commands(printed("tpu_vm", "c", "q", "gs://o", "--", "--spot"))
+    lines = commands(printed("tpu_vm", *GIVEN, "--", "--spot"))
     pods = [line for line in lines if line[0] == "gcloud"]
     assert [line[4] for line in pods] == ["create", "scp", "scp", "ssh", "ssh", "delete"]
     assert all("--zone=here" in line and any(word.split(":")[0] == "pod" for word in line) for line in pods)
     assert [line[4] for line in pods if "--spot" in line] == ["create"]
     assert all("--worker=all" in line for line in pods if line[4] in ("scp", "ssh"))
-    kept = commands(printed("tpu_vm", "c", "q", "gs://o", "--keep"))
+    kept = commands(printed("tpu_vm", *GIVEN, "--keep"))
     assert [line for line in lines if line[4] != "delete"][1:] == kept[1:]
 
 
 def test_a_jobset_has_a_pod_for_every_host_and_fails_for_bad_input_alone():
-    """Law: hosts = chips / chips per host; exit code 2 ends it, whatever else restarts all pods together."""
-    text = printed("gke", "c", "q", "gs://o", "--attempts", "7")
+    """Law: hosts = chips / chips per host; exit code 2 ends it, whatever else restarts all pods, N attempts in all."""
+    text = printed("gke", *GIVEN, "--attempts", "7")
     spec = jobset(text)["spec"]
     (job,) = spec["replicatedJobs"]
     inner = job["template"]["spec"]
     assert inner["parallelism"] == inner["completions"] == 4 * 4 * 8 // 4 and inner["backoffLimit"] == 0
     (rule,) = inner["podFailurePolicy"]["rules"]
     assert rule["action"] == "FailJob" and rule["onExitCodes"]["values"] == [2]
-    assert spec["failurePolicy"]["maxRestarts"] == 7
+    assert spec["failurePolicy"]["maxRestarts"] == 7 - 1
     assert spec["failurePolicy"]["rules"] == [{"action": "FailJobSet", "onJobFailureReasons": ["PodFailurePolicy"]}]
     pod = inner["template"]["spec"]
     assert pod["restartPolicy"] == "Never" and pod["containers"][0]["resources"]["limits"]["google.com/tpu"] == 4
@@ -117,7 +119,8 @@ def test_a_jobset_has_a_pod_for_every_host_and_fails_for_bad_input_alone():
 
 @pytest.mark.parametrize("kind", NEEDED)
 @pytest.mark.parametrize(
-    "arguments", [("c", "q"), ("c", "q", "o", "x"), ("c", "q", "o", "--attempts", "many"), ("--no",)]
+    "arguments",
+    [GIVEN[:2], (*GIVEN, "x"), *((*GIVEN, "--attempts", number) for number in ("many", "0", "")), ("--no",)],
 )
 def test_a_command_that_cannot_be_meant_is_refused_with_the_usage(kind, arguments):
     """Law: nothing is made or run."""
@@ -131,8 +134,40 @@ def test_what_a_launcher_cannot_do_without_is_asked_for(kind):
     for missing in NEEDED[kind][::2]:
         at = NEEDED[kind].index(missing)
         given = NEEDED[kind][:at] + NEEDED[kind][at + 2 :]
-        ended = ran(launcher(kind), "c", "q", "o", *given)
+        ended = ran(launcher(kind), *GIVEN, *given)
         assert ended.returncode == 2 and f"{missing} is needed" in ended.stderr
+
+
+@pytest.mark.parametrize("kind", ["tpu_vm", "gke"])
+@pytest.mark.parametrize(
+    ("what", "arguments"),
+    [
+        ("CORPUS", ("c", *GIVEN[1:])),
+        ("QUERIES", (GIVEN[0], "q", GIVEN[2])),
+        ("OUT", (*GIVEN[:2], "o")),
+        ("OUT", (*GIVEN[:2], "seqio:o")),
+        ("--checkpoint", (*GIVEN, "--checkpoint", "k")),
+        ("--continue_from", (*GIVEN, "--continue_from", "k")),
+        ("--config", (*GIVEN, "--config", "no such file")),
+        ("--config", (*GIVEN, "--config", str(tree.ROOT))),
+    ],
+)
+def test_what_the_workers_cannot_see_is_refused_before_anything_is_made(stand_ins, kind, what, arguments):
+    """Law: a local place, or a config that cannot be read, ends with the usage; no command of the cluster has run."""
+    path, log, _ = stand_ins
+    ended = ran(launcher(kind), *NEEDED[kind], *arguments, path=path)
+    assert ended.returncode == 2 and f"\n{what} " in ended.stderr and not log.exists()
+
+
+@pytest.mark.parametrize(
+    ("topology", "chips_per_host"),
+    [("4xx8", "4"), ("x4", "4"), ("4x", "4"), ("4x08", "4"), ("0x4", "4"), ("3x3", "4"), ("2x2", "8")],
+)
+def test_a_topology_that_its_hosts_cannot_fill_is_refused(topology, chips_per_host):
+    """Law: a side is a number of at least 1, and the chips are a positive multiple of those of a host."""
+    asked = ("--topology", topology, "--chips_per_host", chips_per_host)
+    ended = ran(launcher("gke"), *GIVEN, *NEEDED["gke"], *asked, "--print")
+    assert ended.returncode == 2 and "\n--topology " in ended.stderr and not ended.stdout
 
 
 @pytest.fixture
@@ -140,13 +175,16 @@ def stand_ins(tmp_path):
     """A PATH on which the clusters' programs write down what they were told, and end as `codes` says, run by run."""
     folder = tmp_path / "programs"
     folder.mkdir()
-    log, codes = tmp_path / "log", tmp_path / "codes"
-    for name in ("gcloud", "srun", "scontrol", "git", "sleep"):
+    log, codes, fails = tmp_path / "log", tmp_path / "codes", tmp_path / "fails"
+    for name in ("gcloud", "kubectl", "srun", "scontrol", "git", "sleep"):
         script = f'#!/bin/bash\necho {name} "$@" >> {shlex.quote(str(log))}\n'
         if name in ("gcloud", "srun"):
-            # The road itself takes the next code from the list; a pod is there once it was made.
+            # The road itself takes the next code from the list, 137 loses the pod; a pod is there once it was made;
+            # what holds the words in `fails` fails once.
             script += (
-                f'case "$*" in *trackstar.sh*) code=$(head -1 {codes}); sed -i 1d {codes}; exit "$code" ;; esac\n'
+                f'case "$*" in *trackstar.sh*) code=$(head -1 {codes}); sed -i 1d {codes}\n'
+                f'[ "$code" != 137 ] || sed -i "s/tpu-vm create/made and lost/" {log}; exit "$code" ;; esac\n'
+                f'if [ -e {fails} ] && [[ "$*" == *"$(cat {fails})"* ]]; then rm {fails}; exit 1; fi\n'
                 f'case "$*" in *describe*) grep -q "tpu-vm create" {log} && echo READY ;; esac\nexit 0\n'
             )
         (folder / name).write_text(script)
@@ -161,11 +199,51 @@ def test_a_pod_goes_on_until_the_road_ends_or_its_input_is_bad(stand_ins, ends, 
     """Law: 0 and 2 are final, every other code is another attempt, as often as was asked for; then no pod is left."""
     path, log, codes = stand_ins
     codes.write_text("".join(f"{end}\n" for end in ends))
-    ended = ran(launcher("tpu_vm"), "c", "q", "gs://o", *NEEDED["tpu_vm"], "--attempts", "4", path=path)
+    ended = ran(launcher("tpu_vm"), *GIVEN, *NEEDED["tpu_vm"], "--attempts", "4", path=path)
     assert ended.returncode == code, ended.stderr
     told = log.read_text().splitlines()
     assert sum("launch/local/trackstar.sh" in line for line in told) == attempts
     assert sum("tpu-vm create" in line for line in told) == 1 and "tpu-vm delete" in told[-1]
+
+
+BROUGHT = ["jax_tda.tar.gz --worker", "jax_tda_road.gin --worker", "pip install"]
+
+
+@pytest.mark.parametrize("fails", BROUGHT)
+def test_a_pod_that_was_not_filled_is_filled_before_the_road_is_gone(stand_ins, fails):
+    """Law: when copying or installing fails, the next attempt copies and installs again, on the same pod."""
+    path, log, codes = stand_ins
+    codes.write_text("75\n0\n")
+    (log.parent / "fails").write_text(fails)
+    ended = ran(launcher("tpu_vm"), *GIVEN, *NEEDED["tpu_vm"], path=path)
+    assert ended.returncode == 0, ended.stderr
+    told = log.read_text().splitlines()
+    assert sum("tpu-vm create" in line for line in told) == 1
+    steps = [step for line in told for step in (*BROUGHT, "launch/local/trackstar.sh") if step in line]
+    assert steps == [*BROUGHT[: BROUGHT.index(fails) + 1], *BROUGHT, *["launch/local/trackstar.sh"] * 2]
+
+
+def test_a_pod_that_was_kept_gets_the_present_checkout_and_config(stand_ins):
+    """Law: a pod that is there already is not made, but filled once, before the road."""
+    path, log, codes = stand_ins
+    codes.write_text("75\n0\n")
+    log.write_text("an earlier tpu-vm create\n")
+    ended = ran(launcher("tpu_vm"), *GIVEN, *NEEDED["tpu_vm"], path=path)
+    assert ended.returncode == 0, ended.stderr
+    told = log.read_text().splitlines()[1:]
+    assert not any("tpu-vm create" in line for line in told)
+    assert [sum(step in line for line in told) for step in BROUGHT] == [1, 1, 1]
+
+
+def test_a_pod_that_was_taken_away_is_made_and_filled_again(stand_ins):
+    """Law: what was brought to the lost pod does not count for the next one."""
+    path, log, codes = stand_ins
+    codes.write_text("137\n0\n")
+    ended = ran(launcher("tpu_vm"), *GIVEN, *NEEDED["tpu_vm"], path=path)
+    assert ended.returncode == 0, ended.stderr
+    told = log.read_text().splitlines()
+    assert sum("made and lost" in line for line in told) == sum("tpu-vm create" in line for line in told) == 1
+    assert [sum(step in line for line in told) for step in BROUGHT] == [2, 2, 2]
 
 
 @pytest.mark.parametrize(
