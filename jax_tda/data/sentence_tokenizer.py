@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from jax_tda.core.errors import InputError
-from jax_tda.data.tokenizer_vocabulary import TOKENIZER_FILE
+from jax_tda.data.tokenizer_vocabulary import TOKENIZER_FILE, package
 
 _SETTINGS = "sentence_bert_config.json"
 
@@ -49,15 +49,7 @@ class SentenceTokenizer:
 
 
 def _parsed(path: Path) -> Any:
-    try:
-        import tokenizers
-    except ImportError as problem:
-        raise InputError(
-            "the package tokenizers is not installed",
-            got=problem,
-            expected="the package that reads tokenizer.json",
-            remedy="pip install 'jax_tda[import]'",
-        ) from problem
+    tokenizers = package()
     try:
         return tokenizers.Tokenizer.from_buffer(path.read_bytes())
     except Exception as problem:  # The package raises Exception itself.

@@ -64,7 +64,12 @@ def from_files(files: Mapping[str, bytes]) -> TokenizerVocabulary:
     return TokenizerVocabulary(files[TOKENIZER_FILE], ids["beginning_id"], ids["end_id"])
 
 
-def _parsed(content: bytes) -> Any:
+def package() -> Any:
+    """The package tokenizers.
+
+    Raises:
+      InputError: it is not installed.
+    """
     try:
         import tokenizers
     except ImportError as problem:
@@ -74,6 +79,11 @@ def _parsed(content: bytes) -> Any:
             expected="the package that reads tokenizer.json",
             remedy="pip install 'jax_tda[import]'",
         ) from problem
+    return tokenizers
+
+
+def _parsed(content: bytes) -> Any:
+    tokenizers = package()
     try:
         parsed = tokenizers.Tokenizer.from_buffer(content)
     except Exception as problem:  # The package raises Exception itself.
