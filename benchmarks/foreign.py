@@ -1,9 +1,11 @@
 """How far an imported model is from the same files read by transformers: loss, logits, likeliest tokens, token ids.
 
+Logits are compared with transformers' in float32 and in float64: the latter says whose rounding a difference is.
+
     python benchmarks/foreign.py MODEL [--text TEXT]
 
 MODEL is a GGUF file or a Hugging Face folder; it needs transformers and torch (the extra `test`) and memory for the
-model twice, in float32. For models that no test may download. Prints one JSON line.
+model in float64. For models that no test may download. Prints one JSON line.
 """
 
 import argparse
@@ -43,7 +45,7 @@ def ours(path, text):
 
 
 def theirs(path, text, tokens):
-    """Token ids and logits of transformers."""
+    """Token ids and logits of transformers, in float32 and in float64."""
     import numpy as np
     import torch
     import transformers
@@ -53,10 +55,14 @@ def theirs(path, text, tokens):
     # A folder's own type may be narrower; a GGUF file is dequantised to float32 anyway.
     kind = {"dtype": torch.float32} if place.is_dir() else {}
     model = transformers.AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager", **options, **kind)
+    numbers = torch.from_numpy(tokens.astype(np.int64))
     with torch.no_grad():
-        logits = model.eval()(torch.from_numpy(tokens.astype(np.int64))).logits.numpy()
+        logits = model.eval()(numbers).logits.numpy()
+        # Tables of positions are made anew in every call, of the default type.
+        torch.set_default_dtype(torch.float64)
+        exact = model.double()(numbers).logits.numpy()
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **options)
-    return tokenizer(text, add_special_tokens=False)["input_ids"], logits
+    return tokenizer(text, add_special_tokens=False)["input_ids"], logits, exact
 
 
 def main():
@@ -68,7 +74,7 @@ def main():
     from jax_tda.models import likelihood
 
     family, ids, tokens, mine = ours(o.model, o.text)
-    their_ids, other = theirs(o.model, o.text, tokens)
+    their_ids, other, exact = theirs(o.model, o.text, tokens)
     weights = jnp.ones(tokens.shape, jnp.float32)
     losses = [float(likelihood.loss(jnp.asarray(logits), tokens, weights)[0]) / len(ids) for logits in (mine, other)]
     result = {
@@ -77,6 +83,8 @@ def main():
         "same_ids": ids == list(their_ids),
         "loss_per_token": losses,
         "greatest_difference_of_logits": float(np.abs(mine - other).max()),
+        "ours_from_float64": float(np.abs(mine - exact).max()),
+        "theirs_from_float64": float(np.abs(other - exact).max()),
         "greatest_logit": float(np.abs(other).max()),
         "same_likeliest": float((mine.argmax(-1) == other.argmax(-1)).mean()),
     }

@@ -133,7 +133,9 @@ def _sentencepiece(held: dict[str, Any], beginning: str, end: str) -> bytes:
     protocol: Any = importlib.import_module("sentencepiece.sentencepiece_model_pb2")
     model = protocol.ModelProto()
     for piece, score, kind in zip(held["tokens"], held["scores"], held["token_type"], strict=True):
-        model.pieces.add(piece=piece, score=float(score), type=int(kind))
+        # GGUF writes a user-defined run of spaces as spaces, and SentencePiece looks for it in text whose spaces are ▁.
+        text = piece.replace(" ", "▁") if int(kind) == _USER_DEFINED else piece
+        model.pieces.add(piece=text, score=float(score), type=int(kind))
     trainer, normalizer = model.trainer_spec, model.normalizer_spec
     trainer.model_type = protocol.TrainerSpec.BPE
     trainer.byte_fallback = True

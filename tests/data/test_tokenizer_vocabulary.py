@@ -1,5 +1,6 @@
 """Laws of vocabularies that come with foreign models: transformers' ids, our offsets, and ids that fit the model."""
 
+import io
 import itertools
 import json
 
@@ -121,21 +122,49 @@ def test_a_byte_level_tokenizer_in_a_gguf_file_has_the_ids_it_was_made_with(pre,
     assert (made.beginning_id, made.end_id) == (tokens.index("<begin>"), tokens.index("<end>"))
 
 
-def test_a_sentencepiece_model_in_a_gguf_file_has_the_ids_it_was_made_with(tmp_path):
-    """Pieces, scores and kinds are all that such a file keeps."""
+def with_runs_of_spaces():
+    """A SentencePiece model as Gemma's: runs of spaces, and a tag, that are pieces before any merge."""
+    written = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter([NASTY, "the end is here"] * 3),
+        model_writer=written,
+        vocab_size=365,
+        hard_vocab_limit=False,
+        model_type="bpe",
+        byte_fallback=True,
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+        user_defined_symbols=["▁▁", "▁▁▁", "<b>"],
+        pad_id=0,
+        eos_id=1,
+        unk_id=2,
+        bos_id=3,
+        minloglevel=2,
+    )
+    return written.getvalue()
+
+
+@pytest.mark.parametrize("runs", [False, True], ids=["plain", "user-defined runs of spaces"])
+def test_a_sentencepiece_model_in_a_gguf_file_has_the_ids_it_was_made_with(runs, tmp_path):
+    """Pieces, scores and kinds are all that such a file keeps; its converter writes user-defined pieces with spaces."""
     original = sentencepiece.SentencePieceProcessor()
-    original.load_from_serialized_proto(vocabulary.train_sentencepiece([NASTY, "the end is here"] * 3, 360))
+    original.load_from_serialized_proto(
+        with_runs_of_spaces() if runs else vocabulary.train_sentencepiece([NASTY, "the end is here"] * 3, 360)
+    )
     numbers = range(original.get_piece_size())
+    pieces = [original.id_to_piece(number) for number in numbers]
+    user_defined = {"▁▁", "▁▁▁", "<b>"} if runs else set()
 
     def kind(number):
         found = {original.is_unknown: 2, original.is_control: 3, original.is_unused: 5, original.is_byte: 6}
-        return next((code for asks, code in found.items() if asks(number)), 1)
+        usual = next((code for asks, code in found.items() if asks(number)), 1)
+        return 4 if pieces[number] in user_defined else usual
 
     path = gguf_of(
         tmp_path / "model.gguf",
         "llama",
         "default",
-        [original.id_to_piece(number) for number in numbers],
+        [piece.replace("▁", " ") if piece in user_defined else piece for piece in pieces],
         [kind(number) for number in numbers],
         token_scores=[original.get_score(number) for number in numbers],
         bos_token_id=3,
@@ -145,7 +174,9 @@ def test_a_sentencepiece_model_in_a_gguf_file_has_the_ids_it_was_made_with(tmp_p
         add_space_prefix=True,
     )
     made = foreign_vocabulary.read(path, "", "", 1000)
-    assert made.encode(NASTY) == original.encode(NASTY) and len(set(made.encode(NASTY))) > 40
+    text = NASTY + "  two   three <b>bold"
+    assert made.encode(text) == original.encode(text) and len(set(made.encode(text))) > 40
+    assert not runs or {pieces.index(piece) for piece in user_defined} <= set(made.encode(text))
     assert (made.beginning_id, made.end_id, made.size) == (3, 1, original.get_piece_size())
 
 
