@@ -55,6 +55,13 @@ class PrepareProbesConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if not self.kinds:
+            raise InputError(
+                "prepare_probes.kinds is empty",
+                got="no kind of probe",
+                expected=f"one or more of {', '.join(KINDS)}",
+                remedy="name one: without probes there are no queries",
+            )
         for kind in self.kinds:
             records.check_choice("prepare_probes.kinds", kind, KINDS)
         smallest = {"passages": 0, "part_characters": 1, "parts": 0, "distractor_count": 0}

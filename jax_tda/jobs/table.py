@@ -4,7 +4,7 @@ import importlib
 from collections.abc import Mapping
 
 JOBS: Mapping[str, str] = {
-    "check_road": "jax_tda.jobs.check_road:CheckRoadConfig",
+    "check_road": "jax_tda.evaluation.check_road:CheckRoadConfig",
     "train_vocabulary": "jax_tda.data.train_vocabulary:TrainVocabularyConfig",
     "prepare_probes": "jax_tda.data.probed_passages:PrepareProbesConfig",
     "tokenize": "jax_tda.data.tokenize:TokenizeConfig",

@@ -114,7 +114,8 @@ $trains || imported=$("$PYTHON" "$root/launch/local/imported.py" "$checkpoint")
 # Before anything is computed: do the files, the number of queries and the settings fit together?
 check=("check_road.corpus=$(text "$corpus")" "check_road.queries=$(text "$queries")")
 $trains || check+=("check_road.$model")
-[ -z "$initial" ] || check+=("check_road.checkpoint=$(text "$initial")")
+[ -z "$initial" ] || check+=("check_road.initial=$(text "$initial")")
+[ -z "$embedding" ] || check+=("check_road.embedding=$(text "$embedding")")
 job check_road "$out" "${check[@]}"
 
 # Text to tokens. A given checkpoint brings its vocabulary and its context.

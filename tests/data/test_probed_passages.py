@@ -112,3 +112,9 @@ def test_a_file_of_another_form_is_refused_with_entry_and_field(tmp_path, given,
         made(tmp_path, given)
     with pytest.raises(InputError, match="no file of passages"):
         probed_passages.run(PrepareProbesConfig(source=str(tmp_path / "nowhere")), str(tmp_path / "x"))
+
+
+def test_no_kind_of_probe_is_refused():
+    """Law: a job without queries does not end in success."""
+    with pytest.raises(InputError, match="kinds is empty"):
+        PrepareProbesConfig(kinds=())

@@ -160,19 +160,28 @@ def test_a_folder_of_another_kind_is_refused_by_file(folder, tmp_path):
             embed.run(embed.EmbedConfig(examples=corpus, model=str(damaged)), str(tmp_path / f"out_{name}"))
         assert [word for word in words if word not in str(caught.value)] == []
 
+    def write(path, value):
+        path.write_text(json.dumps(value))
+
     def changed(name, **entries):
         def damage(folder):
-            path = folder / name
-            path.write_text(json.dumps({**json.loads(path.read_text()), **entries}))
+            write(folder / name, {**json.loads((folder / name).read_text()), **entries})
 
         return damage
 
     refused("kind", ["config.json", "'roberta'", "'bert'"], changed("config.json", model_type="roberta"))
     refused("shape", ["has a wrong shape", "output.dense.weight"], changed("config.json", intermediate_size=25))
+    refused("heads", ["hidden_size 16", "heads 3"], changed("config.json", num_attention_heads=3))
+    refused("text", ["hidden_size '16'", "whole numbers"], changed("config.json", hidden_size="16"))
+    refused("none", ["num_hidden_layers 0", "at least 1"], changed("config.json", num_hidden_layers=0))
+    refused("epsilon", ["layer_norm_eps 'x'"], changed("config.json", layer_norm_eps="x"))
+    refused("act", ["hidden_act ['gelu']"], changed("config.json", hidden_act=["gelu"]))
+    for name, modules in (("object", {"a": 1}), ("names", ["Transformer", "Pooling"])):
+        refused(name, ["modules.json", "a list of objects"], lambda f, m=modules: write(f / "modules.json", m))
     refused("layers", ["is missing", "encoder.layer.2"], changed("config.json", num_hidden_layers=3))
     pooled = {"pooling_mode_mean_tokens": False, "pooling_mode_max_tokens": True}
     refused("pooling", ["Pooling/config.json", "max", "mean or cls"], changed("Pooling/config.json", **pooled))
     dense = [{"type": f"models.{kind}", "path": kind} for kind in ("Transformer", "Pooling", "Dense")]
-    refused("dense", ["modules.json", "Dense"], lambda f: (f / "modules.json").write_text(json.dumps(dense)))
+    refused("dense", ["modules.json", "Dense"], lambda f: write(f / "modules.json", dense))
     refused("tokenizer", ["tokenizer.json", "no such file"], lambda f: (f / "tokenizer.json").unlink())
     refused("weights", ["model.safetensors", "damaged"], lambda f: (f / "model.safetensors").write_bytes(b"no"))

@@ -75,7 +75,7 @@ def test_a_continued_road_takes_vocabulary_and_parameters_from_the_checkpoint_an
     """No vocabulary is trained; training starts from the checkpoint, and answers are compared with its own."""
     jobs = {job[2].removeprefix("jax_tda.jobs."): values(job) for job in printed("c", "q", "o", "--continue_from", "k")}
     assert "train_vocabulary" not in jobs
-    assert jobs["tokenize"]["tokenize.vocabulary"] == jobs["check_road"]["check_road.checkpoint"] == "k"
+    assert jobs["tokenize"]["tokenize.vocabulary"] == jobs["check_road"]["check_road.initial"] == "k"
     assert jobs["pretrain"]["pretrain.initial"] == jobs["answer"]["answer.before"] == "k"
     assert jobs["encode"]["encode.checkpoint"] == jobs["answer"]["answer.checkpoint"] == "o/checkpoint"
     own = {name for job in printed("c", "q", "o") for name in values(job)}
@@ -83,8 +83,9 @@ def test_a_continued_road_takes_vocabulary_and_parameters_from_the_checkpoint_an
 
 
 def test_a_sentence_encoder_adds_one_method_and_changes_no_other_job():
-    """Two embeddings and the score of one by the other, before the report is made."""
-    plain, more = printed("c", "q", "o"), printed("c", "q", "o", "--embedding", "m")
+    """Two embeddings and the score of one by the other, before the report is made; the first job looks at the model."""
+    (check, *plain), (checked, *more) = printed("c", "q", "o"), printed("c", "q", "o", "--embedding", "m")
+    assert checked == [*check, "--gin_bindings=check_road.embedding='m'"]
     added = [job for job in more if job not in plain]
     assert [job for job in more if job in plain] == plain
     assert [job[2].removeprefix("jax_tda.jobs.") for job in added] == ["embed", "embed", "score"]

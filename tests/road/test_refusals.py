@@ -52,6 +52,26 @@ def test_a_missing_checkpoint_is_refused_at_the_start(road, tmp_path):
         walk.run(*check)
 
 
+def test_a_wrong_sentence_encoder_is_refused_at_the_start(road, tmp_path):
+    """A folder that is not there, and one that holds no encoder, by the file that is missing."""
+    (tmp_path / "empty").mkdir()
+    for name in ("empty", "absent"):
+        check = first_job(road, tmp_path / "out", "--embedding", str(tmp_path / name))
+        with pytest.raises(InputError, match=rf"(?s){name}/config\.json cannot be read.*remedy"):
+            walk.run(*check)
+
+
+def test_the_queries_that_gained_need_a_model_that_is_trained_on(road, gone, tmp_path):
+    """Of a model trained anew nothing was known before; with --continue_from the road is open."""
+    config = tmp_path / "gained.gin"
+    config.write_text(SETTINGS + "evaluate.over = 'gained'\n")
+    options = ("--config", str(config))
+    with pytest.raises(InputError, match=r"(?s)'gained' is not possible.*no --continue_from.*remedy"):
+        walk.run(*first_job(road, tmp_path / "out", *options))
+    continued = first_job(road, tmp_path / "out", *options, "--continue_from", str(gone.out / "checkpoint"))
+    walk.run(*continued)
+
+
 def test_queries_that_cannot_be_read_are_refused_at_the_start(road, tmp_path):
     """Missing, or broken at a line; so is a corpus that is not there."""
     broken = tmp_path / "broken.jsonl"

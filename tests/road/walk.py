@@ -23,4 +23,4 @@ def jobs(printed: str) -> Iterator[tuple[str, object, str]]:
 def run(verb: str, config: object, output: str) -> object:
     """One job."""
     module = importlib.import_module(table.JOBS[verb].split(":")[0])
-    return getattr(module, "execute" if verb == "check_road" else "run")(config, output)
+    return module.run(config, output)

@@ -29,6 +29,15 @@ _TABLES = {
     "norm": "embeddings.LayerNorm",
 }
 _LEAVES = {"kernel": "weight", "bias": "bias", "scale": "weight", "embedding": "weight"}
+_COUNTS = {
+    "vocabulary_size": "vocab_size",
+    "layers": "num_hidden_layers",
+    "width": "hidden_size",
+    "heads": "num_attention_heads",
+    "mlp_width": "intermediate_size",
+    "positions": "max_position_embeddings",
+    "token_types": "type_vocab_size",
+}
 # A head for another task, and numbers that are no parameters.
 _UNUSED = ("pooler.", "cls.", "embeddings.position_ids")
 _FILES = ("config.json", INDEX, "modules.json", "sentence_bert_config.json", "tokenizer.json")
@@ -74,34 +83,35 @@ class SentenceFolder(TensorFolder):
         kind = entries.get("model_type")
         if kind != "bert" or entries.get("position_embedding_type", "absolute") != "absolute":
             raise self._refused("config.json", f"model_type {kind!r}", "a BERT with learned positions ('bert')")
-        if entries.get("hidden_act") not in ACTIVATIONS:
+        if entries.get("hidden_act") not in tuple(ACTIVATIONS):
             raise self._refused("config.json", f"hidden_act {entries.get('hidden_act')!r}", ", ".join(ACTIVATIONS))
+        epsilon = entries.get("layer_norm_eps", 1e-12)
+        if not isinstance(epsilon, (float, int)) or isinstance(epsilon, bool) or not 0 < epsilon < 1:
+            raise self._refused("config.json", f"layer_norm_eps {epsilon!r}", "a number between 0 and 1")
+        counts = {ours: self._count(entries, theirs) for ours, theirs in _COUNTS.items()}
+        if counts["width"] % counts["heads"]:
+            got = f"hidden_size {counts['width']}, num_attention_heads {counts['heads']}"
+            raise self._refused("config.json", got, "a width that the heads divide")
         pooling, unit_norm = self._read_modules()
-        try:
-            return SentenceEncoderConfig(
-                vocabulary_size=entries["vocab_size"],
-                layers=entries["num_hidden_layers"],
-                width=entries["hidden_size"],
-                heads=entries["num_attention_heads"],
-                mlp_width=entries["intermediate_size"],
-                positions=entries["max_position_embeddings"],
-                token_types=entries.get("type_vocab_size", 2),
-                norm_epsilon=entries.get("layer_norm_eps", 1e-12),
-                activation=entries["hidden_act"],
-                pooling=pooling,
-                unit_norm=unit_norm,
-            )
-        except KeyError as problem:
-            raise self._refused("config.json", f"no {problem}", "the entries of a BertConfig") from problem
+        return SentenceEncoderConfig(
+            **counts, norm_epsilon=epsilon, activation=entries["hidden_act"], pooling=pooling, unit_norm=unit_norm
+        )
+
+    def _count(self, entries: dict[str, Any], name: str) -> int:
+        value = entries.get(name, 2 if name == "type_vocab_size" else None)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            got = f"{name} {value!r}" if name in entries else f"no {name}"
+            raise self._refused("config.json", got, "the entries of a BertConfig: whole numbers of at least 1")
+        return value
 
     def _read_modules(self) -> tuple[str, bool]:
         """How states become a vector, and whether it is normed."""
         if not (self.path / "modules.json").exists():
             return "mean", False
-        modules = [
-            (str(module.get("type", "")).rpartition(".")[2], str(module.get("path", "")))
-            for module in self.read_json("modules.json")
-        ]
+        read = self.read_json("modules.json")
+        if not isinstance(read, list) or not all(isinstance(module, dict) for module in read):
+            raise self._refused("modules.json", type(read).__name__, "a list of objects, one for each module")
+        modules = [(str(module.get("type", "")).rpartition(".")[2], str(module.get("path", ""))) for module in read]
         kinds = [kind for kind, _ in modules]
         if kinds not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
             raise self._refused("modules.json", ", ".join(kinds), "Transformer, Pooling and perhaps Normalize")
