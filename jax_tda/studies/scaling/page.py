@@ -120,7 +120,8 @@ def _lines(results: Results, metric: str, axis: str) -> str:
     sizes = list(dict.fromkeys((row["layers"], row["width"]) for row in results["rows"]))
     drawn = [(row, method, row[f"{metric}/{method}"]) for row in results["rows"] for method in ("trackstar", "bm25")]
     drawn = [one for one in drawn if one[2]["mean"] is not None]
-    low = min([0.0, *(one[2]["low"] for one in drawn)])
+    # A change starts from 0; ranks that lie close together are told apart.
+    low = min([*([0.0] if metric == "tail_patch" else []), *(one[2]["low"] for one in drawn)] or [0.0])
     high = max([one[2]["high"] for one in drawn] or [1.0])
     bottom, right = _HEIGHT - _BOTTOM, _WIDTH - _RIGHT
 
@@ -144,7 +145,7 @@ def _lines(results: Results, metric: str, axis: str) -> str:
             for number, e in mine if method == "trackstar" else ():
                 bar = f"M{across(number):.1f} {down(e['low']):.1f}V{down(e['high']):.1f}"
                 parts.append(f'<path d="{bar}" stroke="{colour}" stroke-width="4" stroke-opacity="0.35"/>')
-        words = f"{size[0]} layers of {size[1]}"
+        words = f"{size[0]} layer{'s' * (size[0] != 1)} of {size[1]}"
         parts.append(_text(right + 16, _TOP + 20 + 20 * place, words, "start", colour))
     parts.append(_text(right + 16, _TOP + 28 + 20 * len(sizes), "broken: BM25", "start"))
     return (
