@@ -1,5 +1,6 @@
 """The study's pictures, drawn by hand as SVG, to be read on a light page and on a dark one."""
 
+import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
@@ -62,7 +63,7 @@ def matrices(results: Mapping[str, Any]) -> str:
     parts = [_text(left - 10, top + 24 * line + 16, name, "end") for line, name in enumerate(removals)]
     for number, (way, label) in enumerate(WAYS.items()):
         rows = {name: [100 * measured["impact"][way][name][a]["mean"] for a in names] for name in removals}
-        parts += _grid(left + number * (46 * len(names) + 30), top, label, rows, names, 100)
+        parts += _grid(left + number * (46 * len(names) + 30), top, f"{label} (points)", rows, names, 100)
     return _svg(left + 2 * (46 * len(names) + 30), top + 24 * len(removals) + 10, "Impact of every corpus", parts)
 
 
@@ -74,7 +75,9 @@ def influences(results: Mapping[str, Any]) -> str:
         rows = measured["influence"][kind]
         greatest = [max(max(abs(rows[n][place]) for n in names), 1e-30) for place in range(len(names))]
         shares = {n: [100 * value / most for value, most in zip(rows[n], greatest, strict=True)] for n in names}
-        parts += _grid(left + number * (46 * len(names) + 30), top, _KINDS[kind], shares, names, 100)
+        parts += _grid(
+            left + number * (46 * len(names) + 30), top, f"{_KINDS[kind]}, % of greatest", shares, names, 100
+        )
     return _svg(left + 2 * (46 * len(names) + 30), top + 24 * len(names) + 10, "Influence of every corpus", parts)
 
 
@@ -124,28 +127,32 @@ def agreement(results: Mapping[str, Any]) -> str:
     return _svg(600, 460, "Unlearning against training without", parts)
 
 
+def _cells(pairs: Mapping[str, Any]) -> list[Mapping[str, float]]:
+    return [cell for abilities in pairs.values() for cell in abilities.values()]
+
+
 def joint(results: Mapping[str, Any]) -> str:
     """The interaction of every pair on every ability, by both ways, with intervals, in points."""
     names, found, pairs = results["abilities"], results["likelihood"]["joint"], results["pairs"]
-    left, top, high, wide, size = 110, 40, 20, 190, 80.0
+    left, top, high, wide = 110, 40, 20, 190
+    bounds = [abs(100 * row[k]) for way in WAYS for row in _cells(found[way]) for k in ("low", "mean", "high")]
+    size = 20.0 * max(1, math.ceil(max(bounds, default=0.0) / 20))
     parts, block = [], high * len(names) + 46
     for number, pair in enumerate(pairs):
         x0 = left + number * (wide + 20)
         parts.append(_text(x0 + wide / 2, top - 18, pair.replace("+", " + "), size=14))
-        for tick in (-80, -40, 0, 40, 80):
-            x = x0 + wide * (tick + size) / (2 * size)
+        for share in (-1.0, -0.5, 0.0, 0.5, 1.0):
+            x = x0 + wide * (share + 1) / 2
             parts.append(f'<path d="M{x:.1f} {top}v{high * len(names)}" {_FAINT}/>')
-            parts.append(_text(x, top + high * len(names) + 16, signed(tick), size=11))
+            if abs(share) < 1:  # Numbers at the edges would run into the next panel's.
+                parts.append(_text(x, top + high * len(names) + 16, signed(share * size), size=11))
         for line, name in enumerate(names):
             y = top + high * line + high / 2
             if not number:
                 parts.append(_text(left - 10, y + 4, name, "end"))
             for shift, way in ((-4, "unlearn"), (4, "retrain")):
                 cell = found[way][pair][name]
-                low, middle, end = (
-                    x0 + wide * (min(max(100 * cell[k], -size), size) + size) / (2 * size)
-                    for k in ("low", "mean", "high")
-                )
+                low, middle, end = (x0 + wide * (100 * cell[k] + size) / (2 * size) for k in ("low", "mean", "high"))
                 colour = _COLOURS[way]
                 parts.append(f'<path d="M{low:.1f} {y + shift}H{end:.1f}" stroke="{colour}" stroke-width="1.6"/>')
                 parts.append(f'<circle cx="{middle:.1f}" cy="{y + shift}" r="3.2" fill="{colour}"/>')

@@ -48,9 +48,9 @@ def intervals(
     return {name: mean_interval(effect[ability == name].tolist(), seed, config).as_dict() for name in names}
 
 
-def hit(interval: Mapping[str, Any]) -> bool:
-    """Whether an effect is told from 0 by its interval."""
-    return bool(interval["low"] is not None and (interval["low"] > 0 or interval["high"] < 0))
+def hit(interval: Mapping[str, Any], least: float = 0.0) -> bool:
+    """Whether an effect's whole interval lies beyond `least`, on either side of 0."""
+    return bool(interval["low"] is not None and (interval["low"] > least or interval["high"] < -least))
 
 
 def ranks(values: np.ndarray) -> np.ndarray:

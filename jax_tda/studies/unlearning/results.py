@@ -108,7 +108,7 @@ def _measured(config: StudyUnlearningConfig, units: Units, measure: str) -> dict
 
     def table(effect: np.ndarray) -> dict[str, Any]:
         found = impact.intervals(effect, seen.ability, NAMES, first, bootstrap)
-        return {name: cell | {"hit": impact.hit(cell)} for name, cell in found.items()}
+        return {name: cell | {"hit": impact.hit(cell, config.least_effect)} for name, cell in found.items()}
 
     matrices = {way: {name: table(effect) for name, effect in rows.items()} for way, rows in seen.effects.items()}
     # Against the control: what is due to this corpus and not to taking away that much text of any kind.
@@ -166,7 +166,7 @@ def _known(value: float) -> float | None:
 
 
 def _high_impact(above: Mapping[str, Any]) -> dict[str, int]:
-    """By source, how many abilities fall by more than under the control, told from it by their intervals."""
+    """By source, how many abilities fall by `least_effect` more than under the control, told by their intervals."""
     return {name: sum(cell["hit"] and cell["mean"] < 0 for cell in above[name].values()) for name in NAMES}
 
 

@@ -32,6 +32,7 @@ class StudyUnlearningConfig:
       tokens_per_batch: padded tokens of one step of training.
       projected_size: of the encodings whose scores are summed.
       damping: of their curvature.
+      least_effect: beyond which an effect's interval must lie for the ability to count as hit; of an outcome in 0 to 1.
     """
 
     seeds: tuple[int, ...] = (0,)
@@ -51,12 +52,14 @@ class StudyUnlearningConfig:
     tokens_per_batch: int = 2048
     projected_size: int = 16
     damping: float = 0.1
+    least_effect: float = 0.1
 
     def __post_init__(self) -> None:
         for field, least in (("places", 1), ("animals", 6), ("documents", 1), ("words", 10), ("pool_documents", 1)):
             self._demand(getattr(self, field) >= least, field, f"at least {least}")
         for field in ("queries", "steps", "tokens_per_batch", "projected_size"):
             self._demand(getattr(self, field) >= 1, field, "at least 1")
+        self._demand(0 <= self.least_effect < 1, "least_effect", "at least 0 and below 1")
         whole = len(set(self.seeds)) == len(self.seeds) > 0
         self._demand(whole, "seeds", "one seed or more, none twice")
         for pair in self.pairs:

@@ -20,6 +20,7 @@ def test_impact_and_its_cells_by_hand():
     found = impact.intervals(effect, ABILITY, NAMES, 0, FEW)
     assert found["read"]["mean"] == pytest.approx(-0.6) and found["read"]["n"] == 2
     assert impact.hit(found["read"]) and not impact.hit(found["add"])
+    assert not impact.hit(found["read"], abs(found["read"]["mean"]))
 
 
 def test_interaction_by_hand():
