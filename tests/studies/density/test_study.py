@@ -1,16 +1,11 @@
 """A toy study, gone by the command that a user types."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from jax_tda.artifacts.artifact import open_artifact
+from tests.studies import command
 
-ROOT = Path(__file__).parents[3]
 SETTINGS = """
 study_density.facts = 160
 study_density.prose = 20
@@ -46,26 +41,17 @@ bootstrap.resamples = 50
 
 
 @pytest.fixture(scope="module")
-def gone(tmp_path_factory):
-    """The finished study, on one device as a user would have it."""
-    place = tmp_path_factory.mktemp("study")
-    (place / "toy.gin").write_text(SETTINGS)
-    command = [sys.executable, "-m", "jax_tda.jobs.study_density", f"--gin_file={place / 'toy.gin'}", "--seeds=1"]
-    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"} | {
-        "JAX_COMPILATION_CACHE_DIR": str(place / "compiled"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-    }
-    ended = subprocess.run(
-        [*command, f"--output_dir={place / 'out'}"],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env=environment,
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stdout[-2000:] + ended.stderr[-3000:]
-    return open_artifact(str(place / "out"), "study"), ended
+def study(tmp_path_factory):
+    """Its command."""
+    return command.Study(tmp_path_factory.mktemp("study"), "study_density", SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def gone(study, tmp_path_factory):
+    """The finished study, and what it said."""
+    out = tmp_path_factory.mktemp("gone") / "out"
+    said = study.go(out)
+    return open_artifact(str(out), "study"), said
 
 
 def test_a_study_leaves_its_tables_its_results_its_figures_and_a_page_and_nothing_else(gone):
@@ -75,6 +61,21 @@ def test_a_study_leaves_its_tables_its_results_its_figures_and_a_page_and_nothin
     assert set(reader.manifest.files) == {"results.json", "index.html", "seed_0.jsonl", *figures}
     assert "seed 0: 15/15 stages" in ended.stderr and "log perplexity on:" in ended.stdout
     assert not (reader.path / "unfinished").exists()
+
+
+def test_a_killed_study_goes_on_to_the_same_results(gone, study, tmp_path):
+    """Law: killed when its model is trained, and started again, it trains none and writes the same bytes."""
+    reader, _ = gone
+    study.kill(tmp_path / "out", "unfinished/scratch/seed_0/checkpoint/manifest.json")
+    (made,) = (tmp_path / "out").glob("unfinished/scratch/seed_0/checkpoint/manifest.json")
+    before = made.stat().st_mtime_ns
+    assert not (tmp_path / "out/unfinished/scratch/seed_0/tuned").exists() and before > 0
+    said = study.go(tmp_path / "out")
+    assert "train: 30/30" not in said.stderr and "train: 10/10" in said.stderr
+    again = open_artifact(str(tmp_path / "out"), "study")
+    assert {name: again.read_bytes(name) == reader.read_bytes(name) for name in reader.manifest.files} == {
+        name: True for name in reader.manifest.files
+    }
 
 
 def test_the_results_are_those_of_the_tables(gone):

@@ -1,10 +1,6 @@
 """The scaling study: kinds and pooled figures by hand, and a toy gone by the command that a user types."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -13,8 +9,8 @@ from jax_tda.core.errors import InputError
 from jax_tda.studies.scaling import analysis, page
 from jax_tda.studies.scaling.kinds import KINDS, kind_of
 from jax_tda.studies.scaling.settings import ScalingConfig
+from tests.studies import command
 
-ROOT = Path(__file__).parents[3]
 SETTINGS = """
 study_scaling.facts = 60
 study_scaling.prose = 10
@@ -90,23 +86,9 @@ def test_settings_that_make_no_study_are_refused(wrong):
 
 
 def test_a_toy_study_leaves_its_results_its_figures_and_a_page(tmp_path):
-    """Law: one artifact; every snapshot of every size has its row, and every query was looked at by both methods."""
-    (tmp_path / "toy.gin").write_text(SETTINGS)
-    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"} | {
-        "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "compiled"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-    }
-    command = [sys.executable, "-m", "jax_tda.jobs.study_scaling", f"--gin_file={tmp_path / 'toy.gin'}", "--seeds=1"]
-    ended = subprocess.run(
-        [*command, f"--output_dir={tmp_path / 'out'}"],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env=environment,
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stdout[-2000:] + ended.stderr[-3000:]
+    """Law: one artifact; each snapshot has its row, each query is looked at by both methods; a kill changes nothing."""
+    study = command.Study(tmp_path, "study_scaling", SETTINGS)
+    study.go(tmp_path / "out")
     reader = open_artifact(str(tmp_path / "out"), "study")
     assert set(reader.manifest.files) == {"results.json", "index.html", "figures/mrr.svg", "figures/tail_patch.svg"}
     rows = reader.read_json("results.json")["rows"]
@@ -115,3 +97,7 @@ def test_a_toy_study_leaves_its_results_its_figures_and_a_page(tmp_path):
         assert row["mrr/trackstar"]["n"] == row["mrr/bm25"]["n"] == 60 and row["tail_patch/trackstar"]["n"] == 4
         assert sum(row["kinds"]["trackstar"].values()) == 60 * 10
     assert rows[0]["mrr/bm25"] == rows[1]["mrr/bm25"]
+    study.kill(tmp_path / "killed", "unfinished/units/*.json")
+    study.go(tmp_path / "killed")
+    again = open_artifact(str(tmp_path / "killed"), "study")
+    assert again.manifest.digest == reader.manifest.digest
