@@ -34,6 +34,8 @@ def analyse(tables: Tables, facts: Mapping[int, Mapping[str, Any]], config: Dens
     }
     for table in complete.values():
         table["perplexity"] = -table["log_p"] / table["target_tokens"]
+    # That a fact has no passage at all is one thing; how near what it has lies is another.
+    covered = {seed: _rows(table, table["wordings"] > 0) for seed, table in complete.items()}
     asked = {seed: _rows(table, np.isfinite(table["tail_patch"])) for seed, table in complete.items()}
     return {
         "settings": settings(config),
@@ -52,6 +54,7 @@ def analyse(tables: Tables, facts: Mapping[int, Mapping[str, Any]], config: Dens
         "sampled": {str(seed): facts[seed]["sampled"] for seed in tables},
         "coverage": _coverage(complete, densities),
         "pretraining": explained.regressions(complete, "perplexity", predictors, CONTROLS, config),
+        "pretraining_covered": explained.regressions(covered, "perplexity", [*densities, "wordings"], CONTROLS, config),
         "correctness": explained.correctness(complete, "right", densities, CONTROLS, config),
         "leakage": leakage.analyse(complete, spaces, CONTROLS, config),
         "influence": {

@@ -5,7 +5,7 @@ from html import escape
 from typing import Any
 
 INK, WIDTH, LEFT, RIGHT = "#808891", 760, 310, 30
-_ROW, _TOP, _BOTTOM = 24, 34, 48
+_ROW, _TOP, _BOTTOM, _LEGEND = 24, 34, 48, 200
 Point = tuple[float, float]
 
 
@@ -61,28 +61,27 @@ def lines(
     low, high = min(*ticks, *values), max(*ticks, *values)
 
     def place(point: Point) -> Point:
-        x = left + (WIDTH - left - 150) * point[0] / max(len(names) - 1, 1)
-        return x, bottom - (bottom - _TOP) * (point[1] - low) / (high - low)
+        x = left + (WIDTH - left - _LEGEND) * point[0] / max(len(names) - 1, 1)
+        return x, bottom - (bottom - _TOP - 16) * (point[1] - low) / (high - low)
 
-    parts = [text(left, 18, title, "start", size=13), text((left + WIDTH - 150) / 2, height - 8, axes[0])]
+    parts = [text(left, 18, title, "start", size=13), text((left + WIDTH - _LEGEND) / 2, height - 8, axes[0])]
     for tick in ticks:
         y = place((0, tick))[1]
-        parts.append(f'<path d="M{left} {y:.1f}H{WIDTH - 150}" stroke="{INK}" stroke-opacity="0.25"/>')
+        parts.append(f'<path d="M{left} {y:.1f}H{WIDTH - _LEGEND}" stroke="{INK}" stroke-opacity="0.25"/>')
         parts.append(text(left - 8, y + 4, f"{tick:g}".replace("-", "−"), "end"))
-    parts.append(text(left, _TOP - 6, axes[1], "start", size=11))
+    parts.append(text(left, _TOP + 2, axes[1], "start", size=11))
     parts += [text(place((number, low))[0], bottom + 18, name) for number, name in enumerate(names)]
     for number, (label, points, colour) in enumerate(series):
         path = " L".join(f"{x:.1f} {y:.1f}" for x, y in map(place, points))
         parts.append(f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="1.8"/>')
         parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in map(place, points)]
-        parts.append(text(WIDTH - 138, _TOP + 16 + 18 * number, label, "start", colour, 12))
+        parts.append(text(WIDTH - _LEGEND + 12, _TOP + 16 + 18 * number, label, "start", colour, 12))
     return svg(title, height, parts)
 
 
 def ticks_between(low: float, high: float) -> list[float]:
-    """Three to eight round numbers that lie within [low, high]."""
+    """Up to nine round numbers that cover [low, high]."""
     steps = [mantissa * 10.0**power for power in range(-9, 10) for mantissa in (1, 2, 5)]
     step = next((s for s in steps if (high - low) / s <= 7), steps[-1])
-    first, last = -int(-low // step), int(high // step)
-    found = [round(number * step, 12) for number in range(first, last + 1)]
-    return found or [low, high]
+    first, last = int(low // step), -int(-high // step)
+    return [round(number * step, 12) for number in range(first, last + 1)]

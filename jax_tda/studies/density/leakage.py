@@ -87,7 +87,7 @@ def _items(table: Table, spaces: Sequence[str]) -> dict[str, Column]:
 
 
 def _prediction(items: Tables, densities: Sequence[str], held: Sequence[str], config: DensityConfig) -> dict[str, Any]:
-    """Regressions of the gain, and the share that whoever knows kind and number of copies could explain."""
+    """Regressions of the gain, and the share that a line in the known number of copies of each kind explains."""
     known = []
     for seed, table in items.items():
         moments = Moments({name: table[name] for name in ("gain", *held, *_DOSES)}, table["pair"])

@@ -128,7 +128,7 @@ def _estimated(config: DensityConfig, seed: int, space: spaces.Space, sweep: Swe
         found[label] = {
             "bandwidth": float(h),
             "mean_ratio": float(ratios.mean()),
-            "spread": float(ratios.std(0).mean()),
+            "spread": float(ratios.std(0, ddof=1).mean()),
             "error_bar": float(errors.mean()),
             "worst_log_error": float(np.abs(np.log(ratios)).max()),
         }

@@ -21,8 +21,9 @@ th, td { text-align: left; padding: 5px 14px 5px 0; border-bottom: 1px solid var
 _LEDES = {
     "perplexity": """Log perplexity of a query’s target on the log density of its point among the training passages’,
 beside the lengths of query and target and the target’s unigram frequency. Partial R² is the share of what the controls
-leave unexplained. Grey rows are what a density competes with; wordings is the number of the fact’s passages in the
-corpus, which was drawn by lot and which a density can only estimate. A slope is in standard deviations.""",
+leave unexplained. Grey rows are what a density competes with; the number of the fact’s passages was drawn by lot, and a
+density can only estimate it. A slope is in standard deviations. The last table is over the queries whose fact has a
+passage at all.""",
     "bandwidth": """Held-out likelihood chooses it, never the outcome.
 The correlation of log perplexity with the log density is shown under every bandwidth that was tried; below it the
 sampled estimator beside the exact density.""",
@@ -61,7 +62,10 @@ def render(results: Results, drawn: Mapping[str, str]) -> str:
         (
             "Does a query’s likelihood follow the density around it?",
             "perplexity",
-            drawn["predictors"] + tables.regression(results["pretraining"]) + tables.coverage(results),
+            drawn["predictors"]
+            + tables.regression(results["pretraining"])
+            + tables.coverage(results)
+            + tables.regression(results["pretraining_covered"]),
         ),
         ("Which bandwidth?", "bandwidth", drawn["bandwidths"] + tables.sampled(results)),
         (
@@ -93,6 +97,7 @@ def summary(results: Results) -> str:
     leak = results["leakage"]
     for title, found in (
         ("log perplexity", results["pretraining"]),
+        ("log perplexity of facts with a passage", results["pretraining_covered"]),
         ("gain by a leak, leaked and controls", leak["prediction"]),
         ("gain by a leak, leaked alone", leak["leaked_alone"]),
         ("tail-patch of the first ten", results["influence"]["tail_patch"]),

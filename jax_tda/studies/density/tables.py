@@ -17,6 +17,8 @@ _WORDS = {
     "tuning": "log density",
     "nearest": "nearest cosine",
     "mean_nearest": "mean of nearest cosines",
+    "overlap": "overlap of pairs of words",
+    "wordings": "number of the fact's passages, known",
 }
 _SHARES = ("r_squared", "partial", "within_relation")
 
