@@ -14,10 +14,23 @@ _DRAWN_AT_ONCE = 2**22
 
 @dataclasses.dataclass(frozen=True)
 class BootstrapConfig:
-    """How many times the queries are drawn anew, and how much of the outcomes the interval holds."""
+    """How many times the queries are drawn anew, and how much of the outcomes the interval holds.
+
+    Raises:
+      InputError: no draw, or a level that is no share.
+    """
 
     resamples: int = 2000
     level: float = 0.95
+
+    def __post_init__(self) -> None:
+        if self.resamples < 1 or not 0.0 < self.level < 1.0:
+            raise InputError(
+                "The bootstrap cannot run with these settings.",
+                got=f"resamples={self.resamples}, level={self.level}",
+                expected="resamples >= 1 and 0 < level < 1",
+                remedy="Set BootstrapConfig.resamples and BootstrapConfig.level, for example to 2000 and 0.95.",
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,9 +59,8 @@ def mean_interval(values: Iterable[float | None], seed: int, config: BootstrapCo
       seed: root seed.
 
     Raises:
-      InputError: a value is not finite, or the config is out of range.
+      InputError: a value is not finite.
     """
-    _check(config)
     present = np.sort(np.asarray([value for value in values if value is not None], dtype=np.float64))
     if not np.isfinite(present).all():
         raise InputError(
@@ -91,13 +103,3 @@ def paired(
         if left is not None and right is not None:
             differences.append(left - right)
     return mean_interval(differences, seed, config)
-
-
-def _check(config: BootstrapConfig) -> None:
-    if config.resamples < 1 or not 0.0 < config.level < 1.0:
-        raise InputError(
-            "The bootstrap cannot run with these settings.",
-            got=f"resamples={config.resamples}, level={config.level}",
-            expected="resamples >= 1 and 0 < level < 1",
-            remedy="Set BootstrapConfig.resamples and BootstrapConfig.level, for example to 2000 and 0.95.",
-        )

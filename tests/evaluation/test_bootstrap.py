@@ -81,8 +81,8 @@ def test_a_value_that_is_not_finite_is_refused(values):
         mean_interval(values, seed=0)
 
 
-@pytest.mark.parametrize("config", [BootstrapConfig(resamples=0), BootstrapConfig(level=1.0)])
-def test_impossible_settings_are_refused(config):
-    """No resamples, or an interval of everything."""
+@pytest.mark.parametrize("wrong", [{"resamples": 0}, {"level": 1.0}, {"level": 95}])
+def test_impossible_settings_are_refused(wrong):
+    """No resamples, or an interval of everything; where they are set, which is before any long work."""
     with pytest.raises(InputError, match="remedy"):
-        mean_interval([1.0], seed=0, config=config)
+        BootstrapConfig(**wrong)
