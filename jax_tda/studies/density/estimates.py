@@ -22,7 +22,7 @@ class Estimate:
 
 
 def over_seeds(draws: Sequence[np.ndarray], level: float) -> Estimate:
-    """The estimate whose draws are the means, draw by draw, of those of each seed.
+    """The estimate whose draws are the means, draw by draw, of those of each seed; of nothing where a seed has none.
 
     The interval says how far other queries would move the figure for models like these; how far other seeds would, the
     seeds' own figures say.
@@ -31,6 +31,8 @@ def over_seeds(draws: Sequence[np.ndarray], level: float) -> Estimate:
       draws: for each seed the figure itself, then its bootstrap draws.
       level: how much of the draws the interval holds.
     """
+    if any(np.isnan(one[0]) for one in draws):
+        return Estimate(None, None, None, [])
     means = np.mean(np.stack(draws), axis=0)
     low, high = np.quantile(means[1:], [(1 - level) / 2, (1 + level) / 2])
     return Estimate(float(means[0]), float(low), float(high), [float(one[0]) for one in draws])

@@ -37,7 +37,8 @@ def check(kernel: str, bandwidths: Sequence[float] | np.ndarray) -> None:
 def scales(kernel: str, bandwidths: np.ndarray) -> np.ndarray:
     """What a kernel's distance (squared, plain, or in L1) is multiplied with: 1 / 2h² or 1 / h."""
     h = np.asarray(bandwidths, np.float64)
-    return 1 / (2 * h**2) if kernel == "gaussian" else 1 / h
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return 1 / (2 * h**2) if kernel == "gaussian" else 1 / h
 
 
 def log_normaliser(kernel: str, dimension: int, bandwidths: np.ndarray) -> np.ndarray:

@@ -93,7 +93,8 @@ def _prediction(items: Tables, densities: Sequence[str], held: Sequence[str], co
         moments = Moments({name: table[name] for name in ("gain", *held, *_DOSES)}, table["pair"])
         draws = moments.draws(config.bootstrap.resamples, seed)
         without, full = (moments.r_squared(draws, "gain", names_) for names_ in (held, [*held, *_DOSES]))
-        known.append((full - without) / np.maximum(1 - without, 1e-12))
+        left = 1 - without > 1e-10
+        known.append(np.where(left, (full - without) / np.where(left, 1 - without, 1.0), 0.0))
     found = explained.regressions(items, "gain", densities, held, config, "pair")
     return found | {"known_dose": over_seeds(known, config.bootstrap.level).as_dict()}
 

@@ -5,8 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from jax_tda.core import seeds
+from jax_tda.studies.density.regression import standardised
 
 _STEPS, _RIDGE = 25, 1e-6
+# A share of the constant model's deviance below which the controls are taken to leave nothing.
+_NOTHING_LEFT = 1e-2
 
 
 def fit(x_NK: np.ndarray, right_N: np.ndarray) -> tuple[np.ndarray, float]:
@@ -41,14 +44,18 @@ def added_deviance(predictor: np.ndarray, right: np.ndarray, controls: Sequence[
     """(log-odds per standard deviation of the predictor, share of the controls' deviance that it takes away).
 
     The share is McFadden's R² with the model of the controls in the place of the constant one; 0 where all are right or
-    all wrong, which nothing can explain.
+    all wrong, which nothing can explain, and where the controls (nearly) separate right from wrong.
     """
     if len(set(np.asarray(right, bool).tolist())) < 2:
         return 0.0, 0.0
-    columns = [_standardised(column) for column in [*controls, predictor]]
+    columns = [standardised(column) for column in [*controls, predictor]]
     b, full = fit(np.stack(columns, axis=1), right)
     _, without = fit(np.stack(columns[:-1], axis=1) if controls else np.zeros((len(right), 0)), right)
-    return float(b[-1]), 1 - full / without
+    shares = np.mean(right), 1 - np.mean(right)
+    constant = len(right) * float(np.sum(shares * np.log(shares)))
+    if without > _NOTHING_LEFT * constant:
+        return float(b[-1]), 0.0
+    return float(b[-1]), float(np.clip(1 - full / without, 0.0, 1.0))
 
 
 def bootstrap(
@@ -69,8 +76,3 @@ def bootstrap(
         rows = np.concatenate([np.tile(members[c], counts[c]) for c in np.flatnonzero(counts)])
         found.append(added_deviance(predictor[rows], right[rows], [column[rows] for column in controls]))
     return np.array(found)
-
-
-def _standardised(values: np.ndarray) -> np.ndarray:
-    deviation = np.std(values)
-    return (values - np.mean(values)) / deviation if deviation > 0 else np.zeros(len(values))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jax_tda.studies.density import drawing, tables
-from jax_tda.studies.density.tables import COLOURS, figure, label, space_name
+from jax_tda.studies.density.tables import COLOURS, figure, label, slope, space_name
 
 Results = Mapping[str, Any]
 _OTHER, _LEAK = "#808891", "#3a9a50"
@@ -107,7 +107,7 @@ def summary(results: Results) -> str:
         for name, one in (found["predictors"] | found["differences"]).items():
             shares = "  ".join(figure(one[s]) for s in ("r_squared", "partial", "within_relation"))
             if "slope" in one:
-                more = f"slope {one['slope']['mean']:+.2f}  p {max(one['p']):.3f}"
+                more = f"slope {slope(one['slope'])}  p {max(one['p']):.3f}"
             else:
                 more = f"adds {figure(one['added'])} and {figure(one['added_by_other'])}"
             lines.append(f"  {label(name):44} {shares}  {more}")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from jax_tda.artifacts.artifact import Reader, Writer, begin
 from jax_tda.artifacts.together import by_first
 from jax_tda.core.config import settings
+from jax_tda.core.errors import InputError
 from jax_tda.core.progress import Progress
 from jax_tda.data import sources
 from jax_tda.models.importers.sentence_folder import SentenceFolder
@@ -19,10 +21,13 @@ from jax_tda.studies.density.settings import DensityConfig
 from jax_tda.studies.density.stages import Stages
 
 KIND = "study"
+# More than the six columns of a regression on facts that have a passage: a constant, three controls, two densities.
+_COVERED = 7
 
 
 def plan(config: DensityConfig, output: str) -> str:
-    """What the job would do."""
+    """What the job would do; its worlds are drawn, which takes seconds, and what does not suit them is refused."""
+    _worlds(config, config.seeds)
     leaks = len(world.KINDS) * len(config.copies) * config.pairs
     return (
         f"study_density: seeds {', '.join(map(str, config.seeds))}; {config.facts or 'all'} facts, {config.prose} "
@@ -47,11 +52,9 @@ def run(config: DensityConfig, output: str) -> Reader:
         return writer
     finished = writer.finished_units()
     progress = Progress("study_density", len(config.seeds), "seeds", done=len(finished))
-    for seed in config.seeds:
-        unit = f"seed_{seed}"
-        if unit not in finished:
-            writer.finish_unit(unit, _one_seed(writer, config, seed))
-            progress.advance()
+    for seed, texts in _worlds(config, [seed for seed in config.seeds if f"seed_{seed}" not in finished]).items():
+        writer.finish_unit(f"seed_{seed}", _one_seed(writer, config, seed, texts))
+        progress.advance()
     finished = writer.finished_units()
     tables = {seed: _read(writer, seed) for seed in config.seeds}
     results = analysis.analyse(tables, {seed: finished[f"seed_{seed}"] for seed in config.seeds}, config)
@@ -64,8 +67,37 @@ def run(config: DensityConfig, output: str) -> Reader:
     return writer.finish({"seeds": list(config.seeds), "queries": {str(s): len(t["id"]) for s, t in tables.items()}})
 
 
-def _one_seed(writer: Writer, config: DensityConfig, seed: int) -> dict[str, Any]:
-    texts = world.build(seed, config.facts, config.prose, config.pairs, config.copies, config.background)
+def _worlds(config: DensityConfig, seeds: Sequence[int]) -> dict[int, world.World]:
+    """The worlds of all seeds, before a model is trained in the first.
+
+    Raises:
+      InputError: a world that cannot be drawn, or that a setting does not suit.
+    """
+    built = {}
+    for seed in seeds:
+        texts = world.build(seed, config.facts, config.prose, config.pairs, config.copies, config.background)
+        passages = len(texts.passages)
+        for name, most in (("held_out", passages - 1), ("neighbours", passages), ("sample", passages)):
+            if getattr(config, name) > most:
+                raise InputError(
+                    f"study_density.{name} is more than the corpus of seed {seed} holds",
+                    got=f"{getattr(config, name)}, of {passages} passages",
+                    expected=f"at most {most}",
+                    remedy=f"lower study_density.{name}, or raise study_density.facts or study_density.prose",
+                )
+        covered = sum(query["wordings"] > 0 for query in texts.queries)
+        if covered < _COVERED:
+            raise InputError(
+                f"the world of seed {seed} has too few facts beside its pairs for a regression",
+                got=f"{covered} facts with a passage",
+                expected=f"at least {_COVERED}",
+                remedy="raise study_density.facts, or lower study_density.pairs",
+            )
+        built[seed] = texts
+    return built
+
+
+def _one_seed(writer: Writer, config: DensityConfig, seed: int, texts: world.World) -> dict[str, Any]:
     drawn = dataclasses.replace(config, tail_patch=dataclasses.replace(config.tail_patch, seed=seed))
     stages = Stages(drawn, seed, texts, writer.scratch() / f"seed_{seed}")
     table, facts = measure.measure(drawn, seed, stages)

@@ -7,7 +7,7 @@ import numpy as np
 
 from jax_tda.core import seeds
 from jax_tda.core.errors import InputError
-from jax_tda.studies.density import kernels
+from jax_tda.studies.density import kde, kernels
 
 
 class Estimate(NamedTuple):
@@ -47,9 +47,11 @@ def sampled_log_density(
       normalised: whether K_h integrates to 1.
 
     Raises:
-      InputError: a bandwidth that is not positive, or a sample that is too small or larger than the corpus.
+      InputError: a bandwidth that is not positive, a sample that is too small or larger than the corpus, neighbours
+        that are no different rows for each query, or points that are not finite or do not fit.
     """
     kernels.check(kernel, [bandwidth])
+    _check_neighbours(neighbours_QK, len(queries_QD), count)
     k = neighbours_QK.shape[1]
     if not k + 1 < sample <= count:
         raise InputError(
@@ -60,15 +62,14 @@ def sampled_log_density(
         )
     queries = np.asarray(queries_QD, np.float64)
     drawn = seeds.generator(seed, "density", "sample").choice(count, sample, replace=False)
+    sampled = np.asarray(read_rows(drawn), np.float64)
+    near = [np.asarray(read_rows(row), np.float64) for row in neighbours_QK] if k else []
+    kde.check_points(queries, np.concatenate([sampled, *near]))
     scale = kernels.scales(kernel, np.array([bandwidth]))[0]
-    exponents_QS = -scale * _distances(kernel, queries, np.asarray(read_rows(drawn), np.float64))
+    exponents_QS = -scale * _distances(kernel, queries, sampled)
     rest_QS = ~(drawn[None, :, None] == neighbours_QK[:, None, :]).any(-1)
-    near = [read_rows(row) for row in neighbours_QK] if k else []
     near_QK = np.array(
-        [
-            -scale * _distances(kernel, q[None], np.asarray(r, np.float64))[0]
-            for q, r in zip(queries, near, strict=False)
-        ]
+        [-scale * _distances(kernel, query[None], rows)[0] for query, rows in zip(queries, near, strict=False)]
     ).reshape(len(queries), k)
     top = np.concatenate([exponents_QS, near_QK], axis=1).max(1)
     weights_QS = np.exp(exponents_QS - top[:, None]) * rest_QS
@@ -79,7 +80,21 @@ def sampled_log_density(
     spread = (count - k) * np.sqrt(variance / n * np.maximum(1 - n / max(count - k, 1), 0))
     constant = kernels.log_normaliser(kernel, queries.shape[1], np.array([bandwidth]))[0] if normalised else 0.0
     with np.errstate(divide="ignore", invalid="ignore"):
-        return Estimate(np.log(total) + top - np.log(count) + constant, spread / total)
+        found = Estimate(np.log(total) + top - np.log(count) + constant, spread / total)
+    kde.checked_finite(found.log_density)
+    return found
+
+
+def _check_neighbours(neighbours_QK: np.ndarray, queries: int, count: int) -> None:
+    fit = neighbours_QK.ndim == 2 and len(neighbours_QK) == queries
+    ordered = np.sort(neighbours_QK, axis=-1)
+    if not fit or (ordered < 0).any() or (ordered >= count).any() or (np.diff(ordered, axis=-1) == 0).any():
+        raise InputError(
+            "these are no neighbours of the queries",
+            got=f"row numbers {neighbours_QK.shape}" + (", some out of range or repeated" if fit else ""),
+            expected=f"different numbers from 0 to {count - 1} for each of {queries} queries",
+            remedy="take them from kde.nearest, of the same queries and rows",
+        )
 
 
 def _distances(kernel: str, queries: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -15,6 +15,10 @@ _POSITIVE = (
     "tuning_steps", "tuning_rate", "background", "neighbours",
 )  # fmt: skip
 
+_BYTES = 4 + 256
+# More than a regression here has columns: a constant, four controls, and two densities or the doses of both kinds.
+_ROWS = 8
+
 
 @dataclasses.dataclass(frozen=True)
 class DensityConfig:
@@ -86,7 +90,18 @@ class DensityConfig:
         for name in _POSITIVE:
             self._demand(getattr(self, name) > 0, name, "a positive number")
         self._demand(bool(self.seeds) and len(set(self.seeds)) == len(self.seeds), "seeds", "different whole numbers")
-        self._demand(min(self.facts, self.prose, self.draws) >= 0, "facts", "numbers ≥ 0 (also for prose and draws)")
+        self._demand(min(self.facts, self.prose) >= 0, "facts", "a number ≥ 0 (also for prose)")
+        self._demand(self.draws >= 2, "draws", "at least 2, which have a spread")
+        self._demand(self.vocabulary_size > _BYTES, "vocabulary_size", f"more than {_BYTES}: 4 special ids, 256 bytes")
+        self._demand(self.query_weight <= 1, "query_weight", "a weight from 0 to 1, or a negative number for the rule")
+        self._demand(self.sample >= self.neighbours + 2, "sample", f"at least neighbours + 2, {self.neighbours + 2}")
+        leaked = 2 * len(self.copies) * self.pairs
+        self._demand(leaked >= _ROWS, "pairs", f"so many that 2 × copies × pairs, {leaked}, is at least {_ROWS}")
+        self._demand(
+            self.tail_patch.queries >= _ROWS,
+            "tail_patch",
+            f"queries of at least {_ROWS}: a regression needs more rows than columns",
+        )
         self._demand(self.kernel in self.kernels, "kernel", f"one of study_density.kernels, {self.kernels}")
         for kernel in self.kernels:
             kernels.check(kernel, self.bandwidth_factors)

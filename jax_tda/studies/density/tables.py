@@ -45,6 +45,11 @@ def figure(estimate: Mapping[str, Any], digits: int = 3) -> str:
     return f"{mean} [{low}, {high}]"
 
 
+def slope(estimate: Mapping[str, Any]) -> str:
+    """A slope's mean, with its sign."""
+    return "–" if estimate["mean"] is None else f"{estimate['mean']:+.2f}"
+
+
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table of text."""
     top = "".join(f"<th>{escape(cell)}</th>" for cell in head)
@@ -57,7 +62,7 @@ def regression(found: Mapping[str, Any], known: bool = False) -> str:
     rows = []
     for name, one in found["predictors"].items():
         p = ", ".join(f"{value:.3f}" for value in one["p"])
-        rows.append([label(name), *(figure(one[s]) for s in _SHARES), f"{one['slope']['mean']:+.2f}", p])
+        rows.append([label(name), *(figure(one[s]) for s in _SHARES), slope(one["slope"]), p])
     if known:
         rows.append(["kind and number of copies, known", "", figure(found["known_dose"]), "", "", ""])
     for name, one in found["differences"].items():

@@ -23,11 +23,24 @@ def plain(text: str) -> str:
 def refuse_own(queries: Sequence[str], corpus: Sequence[str]) -> None:
     """Refuses queries that stand in the corpus, whose density would count themselves.
 
+    A query stands there if its words, in whatever case and punctuation, are a run of words of a passage.
+
     Raises:
       InputError: naming the first of them.
     """
-    held = {plain(text) for text in corpus}
-    own = [text for text in queries if plain(text) in held]
+    passages = [f" {_run(text)} " for text in corpus]
+    holders: dict[str, set[int]] = {}
+    for row, passage in enumerate(passages):
+        for word in passage.split():
+            holders.setdefault(word, set()).add(row)
+
+    def stands(text: str) -> bool:
+        run = _run(text)
+        # Only passages that hold its rarest word can hold it whole.
+        rows = min((holders.get(word, set()) for word in run.split()), key=len, default=set[int]())
+        return any(f" {run} " in passages[row] for row in rows)
+
+    own = [text for text in queries if stands(text)]
     if own:
         raise InputError(
             "a query stands in the corpus whose density is asked",
@@ -87,6 +100,11 @@ def overlap(queries: Sequence[str], corpus: Sequence[str]) -> np.ndarray:
         found = np.concatenate([np.array(holders.get(pair, []), int) for pair in pairs] or [np.zeros(0, int)])
         shares[place] = np.bincount(found, minlength=1).max() / len(pairs) if pairs else 0.0
     return shares
+
+
+def _run(text: str) -> str:
+    """A text's words, one space between them; a text without a word as it is."""
+    return " ".join(_words(text)) or plain(text)
 
 
 def _words(text: str) -> list[str]:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from jax_tda.core.errors import InputError
+from jax_tda.evaluation.tail_patch import TailPatchConfig
 from jax_tda.studies.density import analysis, measure, page, run
 from jax_tda.studies.density.estimates import over_seeds
 from jax_tda.studies.density.settings import DensityConfig
@@ -15,7 +16,14 @@ from jax_tda.studies.density.world import KINDS
 SPACES = ("text", "gradient", "trackstar")
 PREDICTORS = [f"{name}/{space}" for name in ("density", "nearest", "mean_nearest") for space in SPACES] + ["overlap"]
 CONFIG = DensityConfig(
-    facts=300, pairs=8, prose=5, permutations=49, kernels=("gaussian",), bandwidth_factors=(1.0, 2.0)
+    facts=300,
+    pairs=8,
+    prose=5,
+    held_out=40,
+    sample=40,
+    permutations=49,
+    kernels=("gaussian",),
+    bandwidth_factors=(1.0, 2.0),
 )
 CONFIG = dataclasses.replace(CONFIG, bootstrap=dataclasses.replace(CONFIG.bootstrap, resamples=100))
 
@@ -154,9 +162,45 @@ def test_a_killed_study_measures_no_seed_twice_and_ends_with_the_same_results(tm
         {"bandwidth_factors": ()},
         {"tuning_rate": 0.0},
         {"facts": -1},
+        {"draws": 1},
+        {"vocabulary_size": 260},
+        {"query_weight": 7.0},
+        {"query_weight": float("nan")},
+        {"neighbours": 10, "sample": 11},
+        {"pairs": 1, "copies": (1, 2, 4)},
+        {"tail_patch": TailPatchConfig(queries=7)},
     ],
 )
 def test_settings_that_make_no_study_are_refused(wrong):
-    """Law: before anything is drawn or trained; bandwidth 0 among them."""
+    """Law: before anything is drawn or trained; bandwidth 0 among them, and what would end in too few rows."""
     with pytest.raises(InputError):
         DensityConfig(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"sample": 5000}, "sample is more"),
+        ({"held_out": 5000}, "held_out is more"),
+        ({"neighbours": 5000, "sample": 6000}, "neighbours is more"),
+        ({"facts": 102, "prose": 60}, "too few facts"),
+    ],
+)
+def test_settings_that_do_not_suit_the_world_are_refused_before_a_model_is_trained(change, said, tmp_path, monkeypatch):
+    """Law: `plan` and `run` say so, whichever seed it concerns, and nothing was measured."""
+    monkeypatch.setattr(measure, "measure", lambda *given: pytest.fail("training has begun"))
+    config = dataclasses.replace(CONFIG, **change)
+    for job in (run.plan, run.run):
+        with pytest.raises(InputError, match=said):
+            job(config, str(tmp_path / "out"))
+
+
+def test_a_regression_that_says_nothing_stands_on_the_page_as_a_dash(results):
+    """Law: no figure is made of a slope that there is none of."""
+    nothing = over_seeds([np.full(3, np.nan)], 0.95).as_dict()
+    assert nothing == {"mean": None, "low": None, "high": None, "seeds": []}
+    emptied = json.loads(json.dumps(results))
+    for name in ("partial", "slope", "within_relation"):
+        emptied["pretraining"]["predictors"]["density/text"][name] = nothing
+    html = page.render(emptied, page.figures(emptied))
+    assert "<td>–</td>" in html and "None" not in html and "nan" not in page.summary(emptied).lower()

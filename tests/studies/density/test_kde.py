@@ -123,3 +123,78 @@ def test_points_that_have_no_density_are_refused():
         bandwidth.sweep(good, "gaussian", (1.0,), 1, 0)
     with pytest.raises(InputError, match="held-out"):
         bandwidth.sweep(good, "gaussian", (1.0,), 3, 0)
+
+
+def loop_of_logarithms(queries, rows, h, kernel):
+    """log (1/N) Σ_i exp(−distance / scale) in double precision, without a normaliser, one query at a time."""
+    found = []
+    for query in queries:
+        differences = rows - query
+        squared = (differences**2).sum(1)
+        exponents = {
+            "gaussian": -squared / (2 * h * h),
+            "exponential": -np.sqrt(squared) / h,
+            "laplacian": -np.abs(differences).sum(1) / h,
+        }[kernel]
+        found.append(np.logaddexp.reduce(exponents) - math.log(len(rows)))
+    return found
+
+
+@pytest.mark.parametrize("kernel", kernels.KERNELS)
+def test_a_density_does_not_hang_on_where_the_origin_is(kernel):
+    """Law: points that lie around 1000 have the densities and the neighbours of a loop in double precision."""
+    random = np.random.default_rng(4)
+    queries, rows = random.normal(size=(9, 7)) + 1000, random.normal(size=(300, 7)) + 1000
+    found = kde.log_density(queries, rows, np.array([0.3]), kernel, normalised=False)
+    np.testing.assert_allclose(found[0], loop_of_logarithms(queries, rows, 0.3, kernel), atol=1e-4)
+    places, _ = kde.nearest(queries, rows, 5, kernel)
+    exact = np.linalg.norm(queries[:, None] - rows[None], ord=1 if kernel == "laplacian" else 2, axis=-1)
+    np.testing.assert_array_equal(places, np.argsort(exact, axis=1)[:, :5])
+
+
+@pytest.mark.parametrize("kernel", kernels.KERNELS)
+@pytest.mark.parametrize("h", [1e-3, 1e-4])
+def test_many_copies_keep_their_digits_as_few_do(kernel, h):
+    """Law: forty copies, and forty that are nearly so, have the densities of a loop in double precision."""
+    random = np.random.default_rng(5)
+    rows = random.normal(size=(120, 384))
+    rows[:40] = rows[0]
+    rows[40:80] = rows[40] + 1e-4 * random.normal(size=(40, 384))
+    rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32).astype(np.float64)
+    queries = rows[[0, 40, 100]]
+    found = kde.log_density(queries, rows, np.array([h]), kernel, normalised=False)
+    np.testing.assert_allclose(found[0], loop_of_logarithms(queries, rows, h, kernel), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kernel", kernels.KERNELS)
+def test_a_density_does_not_hang_on_the_unit_of_length(kernel):
+    """Law: points and bandwidth times 1e20 or 1e-20 have the same density but for d · log of it."""
+    random = np.random.default_rng(6)
+    queries, rows = random.normal(size=(3, 3)), random.normal(size=(20, 3))
+    plain = kde.log_density(queries, rows, np.array([0.5]), kernel)
+    for unit in (1e20, 1e-20):
+        found = kde.log_density(queries * unit, rows * unit, np.array([0.5 * unit]), kernel)
+        np.testing.assert_allclose(found, plain - 3 * math.log(unit), rtol=1e-6)
+
+
+@pytest.mark.parametrize("kernel", kernels.KERNELS)
+@pytest.mark.parametrize("h", [1e-20, 1e-200])
+def test_of_the_narrowest_kernels_a_copy_is_all_that_is_left(kernel, h):
+    """Law: log (copies / rows)."""
+    rows = np.random.default_rng(7).normal(size=(8, 3))
+    rows[1] = rows[0]
+    found = kde.log_density(rows[:1], rows, np.array([h]), kernel, normalised=False)
+    np.testing.assert_allclose(found, [[math.log(2 / 8)]])
+
+
+def test_a_density_that_no_number_holds_is_refused():
+    """Law: an exponent beyond double precision is an InputError, no infinity."""
+    with pytest.raises(InputError, match="beyond what numbers hold"):
+        kde.log_density(np.zeros((1, 2)), np.ones((3, 2)), np.array([1e-200]), "gaussian")
+
+
+@pytest.mark.parametrize("count", [-1, 0, 4])
+def test_more_neighbours_than_rows_or_none_are_refused(count):
+    """Law: as many as were asked for, or an InputError."""
+    with pytest.raises(InputError, match="nearest rows"):
+        kde.nearest(np.zeros((1, 2)), np.ones((3, 2)), count)

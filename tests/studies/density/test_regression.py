@@ -8,6 +8,7 @@ import pytest
 from jax_tda.core import seeds
 from jax_tda.core.errors import InputError
 from jax_tda.studies.density import logistic
+from jax_tda.studies.density.estimates import over_seeds
 from jax_tda.studies.density.regression import Moments, permutation_p
 
 RANDOM = np.random.default_rng(0)
@@ -98,3 +99,59 @@ def test_a_predictor_that_separates_stays_finite_and_a_single_answer_explains_no
     assert logistic.added_deviance(x, np.ones(20), []) == (0.0, 0.0)
     drawn = logistic.bootstrap(x, (x > 0).astype(float), [], np.arange(20) // 2, 5, 0)
     assert drawn.shape == (6, 2) and np.isfinite(drawn).all() and drawn[0].tolist() == [odds, share]
+
+
+def test_where_nothing_is_left_to_explain_nothing_is_explained():
+    """Law: R² and partial R² of a constant outcome, and beside controls that give the outcome, are 0, and p is 1."""
+    moments = Moments(COLUMNS | {"flat": np.full(N, 0.1), "given": 3 * A - B + 7})
+    draws = moments.draws(5, 0)
+    np.testing.assert_array_equal(moments.r_squared(draws, "flat", ["x"]), 0)
+    np.testing.assert_array_equal(moments.partial(draws, "flat", "x", ["a"]), 0)
+    np.testing.assert_array_equal(moments.partial(draws, "given", "x", ["a", "b"]), 0)
+    assert permutation_p(3 * A - B + 7, X, [A, B], 99, 0) == 1
+
+
+def test_a_draw_without_a_varying_outcome_explains_nothing():
+    """Law: one answer in twelve is 1; a draw that misses it has R² 0, not 1."""
+    rare = np.eye(12)[0]
+    moments = Moments({"y": rare, "x": RANDOM.normal(size=12)})
+    counts = seeds.generator(0, "density", "bootstrap").multinomial(12, np.full(12, 1 / 12), size=40)
+    missed = counts[:, 0] == 0
+    assert missed.any()
+    np.testing.assert_array_equal(moments.r_squared(moments.draws(40, 0), "y", ["x"])[1:][missed], 0)
+
+
+def test_a_regression_does_not_hang_on_the_unit_of_its_outcome():
+    """Law: an outcome times 1e-13 has the same R²."""
+    moments = Moments({"y": Y, "small": 1e-13 * Y, "x": X})
+    draws = moments.draws(3, 0)
+    np.testing.assert_allclose(moments.r_squared(draws, "small", ["x"]), moments.r_squared(draws, "y", ["x"]))
+
+
+def test_as_many_columns_as_rows_explain_whatever_there_is_and_so_say_nothing():
+    """Law: NaN in each draw, and an estimate of nothing; one column fewer has a share."""
+    columns = {f"c{number}": RANDOM.normal(size=6) for number in range(4)} | {"y": Y[:6], "x": X[:6]}
+    moments = Moments(columns)
+    draws, four = moments.draws(3, 0), [f"c{number}" for number in range(4)]
+    for found in (moments.partial(draws, "y", "x", four), moments.slope(draws, "y", "x", four)):
+        assert np.isnan(found).all() and over_seeds([found], 0.95).mean is None
+    assert np.isnan(moments.r_squared(draws, "y", [*four, "x"])).all()
+    assert 0 <= moments.partial(draws, "y", "x", four[:3])[0] <= 1
+
+
+def test_a_predictor_that_its_controls_hold_has_p_1():
+    """Law: what is left of it is rounding, which no permutation judges."""
+    assert [permutation_p(Y, a * A + b, [A], 99, 1) for a, b in RANDOM.normal(size=(20, 2))] == [1.0] * 20
+
+
+def test_beside_controls_that_separate_a_predictor_takes_nothing_away():
+    """Law: the share of their deviance is 0 where they leave none, and within [0, 1] in every draw."""
+    x, noise = np.linspace(-1, 1, 40), RANDOM.normal(size=40)
+    right = (x > 0).astype(float)
+    assert logistic.added_deviance(noise, right, [x])[1] == 0
+    assert logistic.added_deviance(noise, right, [right])[1] == 0
+    shares = [
+        logistic.added_deviance(random.normal(size=10), np.arange(10) % 2, list(random.normal(size=(4, 10))))[1]
+        for random in map(np.random.default_rng, range(60))
+    ]
+    assert min(shares) >= 0 and max(shares) <= 1 and 0 in shares

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from jax_tda.core import seeds
 from jax_tda.core.errors import InputError
 from jax_tda.studies.density import kde, kernels
 from jax_tda.studies.density.sampled import sampled_log_density
@@ -67,3 +68,39 @@ def test_a_sample_that_cannot_stand_for_the_rest_is_refused():
             drawn("gaussian", near, sample, 0)
     with pytest.raises(InputError, match="bandwidth"):
         drawn("gaussian", near, 40, 0, h=0.0)
+
+
+@pytest.mark.parametrize(
+    "near",
+    [
+        np.full((len(QUERIES), 1), 777),
+        np.full((len(QUERIES), 1), -1),
+        np.full((len(QUERIES), 2), 4),
+        np.zeros((2, 1), int),
+    ],
+)
+def test_neighbours_that_are_none_are_refused(near):
+    """Law: out of range, one row twice, or not a line for each query."""
+    with pytest.raises(InputError, match="no neighbours"):
+        drawn("gaussian", near, 40, 0)
+
+
+def test_points_that_have_no_density_have_no_sampled_one():
+    """Law: NaN in a query, in a sampled row or in a neighbour, and other dimensions."""
+    none, holed = np.zeros((len(QUERIES), 0), int), ROWS.copy()
+    holed[7] = np.nan
+    near = np.full((len(QUERIES), 1), 7)
+    without = next(s for s in range(99) if not np.isnan(sampled_rows(holed, s)).any())
+    for queries, rows, neighbours, seed in (
+        (QUERIES * np.nan, ROWS, none, 0),
+        (QUERIES[:, :2], ROWS, none, 0),
+        (QUERIES, ROWS * np.nan, none, 0),
+        (QUERIES, holed, near, without),
+    ):
+        with pytest.raises(InputError, match="cannot be computed"):
+            sampled_log_density(queries, lambda p, rows=rows: rows[p], 120, 0.8, "gaussian", neighbours, 10, seed)
+
+
+def sampled_rows(rows, seed):
+    """The rows that a sample of ten draws, by the same name."""
+    return rows[seeds.generator(seed, "density", "sample").choice(len(rows), 10, replace=False)]

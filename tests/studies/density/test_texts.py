@@ -70,10 +70,14 @@ def test_a_world_that_the_facts_do_not_make_is_refused(change, said):
 
 
 def test_a_query_that_stands_in_its_own_corpus_is_refused():
-    """Law: its density would count itself, in capitals and with other spaces too."""
-    with pytest.raises(InputError, match="stands in the corpus"):
-        text_space.refuse_own(["a  Capital city."], ["another", "A capital city. "])
-    text_space.refuse_own(["A capital city"], ["A capital city."])
+    """Law: its density would count itself, in capitals, with other spaces and stops, and inside a passage too."""
+    for passage in ("A capital city. ", "a — capital, city", "Then: A capital city. And more."):
+        with pytest.raises(InputError, match="stands in the corpus"):
+            text_space.refuse_own(["not this", "a  Capital city."], ["another", passage])
+    text_space.refuse_own(
+        ["A capital city."], ["A capital", "La capital city.", "a city capital", "A capital cityscape"]
+    )
+    text_space.refuse_own(["…"], ["A capital city."])
 
 
 def test_cosines_of_the_text_space_are_those_of_rare_words():
