@@ -45,7 +45,7 @@ class AcquisitionConfig:
     rows: tuple[int, ...] = (4, 1)
     passages: int = 5
     placebo: int = 5
-    encounters: int = 5
+    encounters: int = 4
     interval: int = 50
     spacing: int = 3
     window: int = 50
@@ -94,6 +94,7 @@ class AcquisitionConfig:
         """
         self.timeline.check(self.injected)
         least = {"vocabulary_size": 1, "context": 2, "base_steps": 1, "passages": 1, "placebo": 1, "sample": 1}
+        least["projected_size"] = 1
         for name, value in least.items():
             self._demand(getattr(self, name) >= value, name, f"a whole number ≥ {value}")
         self._demand(len(set(self.seeds)) == len(self.seeds) > 0, "seeds", "at least one, none twice")

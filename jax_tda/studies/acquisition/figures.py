@@ -35,6 +35,12 @@ def _drawn(title: str, names: Mapping[str, str], note: str, parts: Sequence[str]
     return document(width, _TOP + _HEIGHT + 46, title, [*key, *words, *parts])
 
 
+def _known(xs: Sequence[float], values: Sequence[float | None]) -> tuple[list[float], list[float]]:
+    """The points that have a number."""
+    kept = [(x, value) for x, value in zip(xs, values, strict=True) if value is not None and np.isfinite(value)]
+    return [x for x, _ in kept], [value for _, value in kept]
+
+
 def curves(series: Mapping[str, Mapping[str, np.ndarray]]) -> str:
     """Mean ℓ since the first encounter, one panel for each kind; `series` by kind, then by schedule or "control"."""
     spans = [_span(found.values()) for found in series.values()]
@@ -60,11 +66,12 @@ def forgetting(results: Mapping[str, Any]) -> str:
     found = results["forgetting"]
     parts: list[str] = []
     lines = {kind: [s for s in _INJECTED if f"{s}/{kind}" in found] for kind in KINDS}
-    shares = [np.array(found[f"{s}/{kind}"]["mean_retained"][1:]) for kind in KINDS for s in lines[kind]]
+    shares = [found[f"{s}/{kind}"]["mean_retained"][1:] for kind in KINDS for s in lines[kind]]
     if not shares:
         return _drawn("Forgetting", {}, "no query gained anything", [], 1)
-    low, high = min(0.0, *(float(v.min()) for v in shares)), max(1.0, *(float(v.max()) for v in shares))
-    across = (0.0, float(np.log10(max(len(v) for v in shares))))
+    values = [value for one in shares for value in one if value is not None]
+    low, high = min([0.0, *values]), max([1.0, *values])
+    across = (0.0, float(np.log10(max(len(one) for one in shares))))
     decades = {float(decade): f"{10**decade:,}" for decade in range(int(across[1]) + 1)}
     titles, below = [CALLED[kind] for kind in KINDS], ["steps t since the last local maximum"] * 3
     panels, parts = _panels([(across, (low, high))] * 3, titles, below, [decades] * 3)
@@ -72,7 +79,12 @@ def forgetting(results: Mapping[str, Any]) -> str:
         for schedule in lines[kind]:
             one = found[f"{schedule}/{kind}"]
             time = np.log10(np.arange(1, len(one["mean_retained"])))
-            parts.append(panel.line(list(time), one["mean_retained"][1:], COLOURS[schedule]))
+            known = _known(list(time), one["mean_retained"][1:])
+            if not known[0]:
+                continue
+            parts.append(panel.line(*known, COLOURS[schedule]))
+            if one["intercept"]["value"] is None:
+                continue
             ends = [across[0], float(time[-1])]
             fitted = [one["intercept"]["value"] - one["decay"]["value"] * end for end in ends]
             parts.append(panel.line(ends, fitted, COLOURS[schedule], dashed=True))
@@ -83,8 +95,9 @@ def forgetting(results: Mapping[str, Any]) -> str:
 
 def effectivity(runs: Mapping[str, Mapping[str, Any]]) -> str:
     """E of each schedule and kind with its interval, one panel for each run."""
-    bounds = [one[end] for run in runs.values() for one in run["effectivity"].values() for end in ("low", "high")]
-    down = (min(0.0, *(b for b in bounds if b is not None)), max(b for b in bounds if b is not None))
+    ends = [one[end] for run in runs.values() for one in run["effectivity"].values() for end in ("low", "high")]
+    bounds = [bound for bound in ends if bound is not None]
+    down = (min([0.0, *bounds]), max(bounds, default=1.0))
     titles = [f"{name}: {run['tokens_per_step']:,} tokens per step" for name, run in runs.items()]
     count, marks = len(runs), {float(place): schedule for place, schedule in enumerate(SCHEDULES)}
     panels, parts = _panels([((-0.5, len(SCHEDULES) - 0.5), down)] * count, titles, [""] * count, [marks] * count)
@@ -115,10 +128,12 @@ def influence(scores: np.ndarray, gains: np.ndarray, kind: np.ndarray, tracked: 
         (tracked["trackstar"]["mean_by_encounter"], "#9a5fc7", "influence", 0),
         (tracked["effectivity_by_encounter"], "#d6822f", "effectivity", 1),
     ):
-        shares = [value / values[0] for value in values]
-        parts.append(panels[1].line(list(range(1, len(shares) + 1)), shares, colour))
-        parts += panels[1].dots(list(range(1, len(shares) + 1)), shares, colour, 3)
-        parts.append(text(2 * (_LEFT + _WIDTH) - 8, _TOP + 20 + 16 * place, called, "end", colour))
+        shares = _shares(values)
+        if shares:
+            parts.append(panels[1].line(list(range(1, len(shares) + 1)), shares, colour))
+            parts += panels[1].dots(list(range(1, len(shares) + 1)), shares, colour, 3)
+        words = called if shares else f"{called}: the first mean is not positive"
+        parts.append(text(2 * (_LEFT + _WIDTH) - 8, _TOP + 20 + 16 * place, words, "end", colour))
     value = "" if rho["value"] is None else f"rank correlation {rho['value']:.2f} [{rho['low']:.2f}, {rho['high']:.2f}]"
     return _drawn("Influence against effectivity", CALLED, value.replace("-", "−"), parts, 2)
 
@@ -128,7 +143,12 @@ def _ends(values: np.ndarray) -> tuple[float, float]:
     return tuple(float(v) for v in np.quantile(values, [0.005, 0.995])) if values.size else (0.0, 1.0)  # type: ignore[return-value]
 
 
+def _shares(values: Sequence[float]) -> list[float]:
+    """Each of the first; none where the first is not positive, since the line would be turned round or have no end."""
+    return [value / values[0] for value in values] if values and values[0] > 0 else []
+
+
 def _round_span(tracked: Mapping[str, Any]) -> tuple[tuple[float, float], tuple[float, float]]:
     series = [tracked["trackstar"]["mean_by_encounter"], tracked["effectivity_by_encounter"]]
-    shares = [value / values[0] for values in series for value in values]
-    return (1.0, float(max(2, len(series[0])))), (min(0.0, *shares), max(shares))
+    shares = [share for values in series for share in _shares(values)]
+    return (1.0, float(max(2, len(series[0])))), (min([0.0, *shares]), max(shares, default=1.0))

@@ -67,11 +67,27 @@ def parse(rows: Any, where: str) -> list[Passage]:
     """The passages of what such a file holds; `where` names it in messages.
 
     Raises:
-      InputError: as in `read`, naming passage and field.
+      InputError: as in `read`, naming passage and field; or two passages say the same.
     """
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
         raise _misformed(where, "no list of objects, or an empty one")
-    return [_passage(row, number, f"{where}: passage {number}") for number, row in enumerate(rows)]
+    found = [_passage(row, number, f"{where}: passage {number}") for number, row in enumerate(rows)]
+    owner: dict[str, int] = {}
+    for passage in found:
+        for text in map(same, (passage.text, *passage.paraphrases)):
+            if owner.setdefault(text, passage.number) != passage.number:
+                raise InputError(
+                    f"{where}: passages {owner[text]} and {passage.number} hold the same text",
+                    got=repr(text)[:80],
+                    expected="every text and rewording in one passage only, case and spacing aside",
+                    remedy="take one of them out: else a placebo could be injected under another number",
+                )
+    return found
+
+
+def same(text: str) -> str:
+    """What two texts share that differ only in case and spacing."""
+    return " ".join(text.casefold().split())
 
 
 def _passage(row: dict[str, Any], number: int, where: str) -> Passage:

@@ -91,7 +91,7 @@ def observe(
       The state after the last step; curves float32 [steps + 1, Q], NaN where nobody looked; and the losses [steps].
 
     Raises:
-      InputError: a loss is not finite.
+      InputError: a loss, or a log-probability that was looked at, is not finite.
     """
     queries = 0 if looks_TQ is None else looks_TQ.shape[1]
     curves = np.full((steps + 1, queries), np.nan, np.float32)
@@ -100,7 +100,9 @@ def observe(
     for now in range(steps + 1):
         if look is not None and looks_TQ is not None and looks_TQ[now].any():
             rows = np.flatnonzero(looks_TQ[now])
-            curves[now, rows] = look(state.params, rows)
+            curves[now, rows] = seen = look(state.params, rows)
+            if not np.isfinite(seen).all():
+                raise _diverged(f"before step {now} of {label}", "a query's log-probability")
         if now == steps:
             break
         if visit is not None:
@@ -111,10 +113,14 @@ def observe(
             progress.advance(now + 1 - progress.done, f"loss {float(losses[-1]):.3f}")
     measured = np.asarray(jax.device_get(losses), np.float32)
     if not np.isfinite(measured).all():
-        raise InputError(
-            f"training diverged at step {int(np.argmin(np.isfinite(measured)))} of {label}",
-            got="a loss that is no number",
-            expected="finite losses",
-            remedy="lower optimizer.peak_rate or optimizer.clip_norm",
-        )
+        raise _diverged(f"at step {int(np.argmin(np.isfinite(measured)))} of {label}", "a loss")
     return state, curves, measured
+
+
+def _diverged(where: str, what: str) -> InputError:
+    return InputError(
+        f"training diverged {where}",
+        got=f"{what} that is no number",
+        expected="finite losses and log-probabilities",
+        remedy="lower optimizer.peak_rate or optimizer.clip_norm",
+    )

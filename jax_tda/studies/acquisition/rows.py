@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from jax_tda.core import seeds
+from jax_tda.core.errors import InputError
 from jax_tda.data import records, split
 from jax_tda.data.vocabulary import Vocabulary
 from jax_tda.models.interface import Examples
@@ -25,9 +26,20 @@ class Rows:
       documents: token ids of each.
       context: tokens per row; the last tokens, which fill no row, are left out.
       seed: of both orders.
+
+    Raises:
+      InputError: the documents do not fill one row.
     """
 
     def __init__(self, documents: Sequence[np.ndarray], context: int, seed: int):
+        tokens = sum(document.size for document in documents)
+        if tokens < context:
+            raise InputError(
+                "the ordinary text does not fill one row",
+                got=f"{tokens:,} tokens in {len(documents):,} documents",
+                expected=f"at least {context:,}, the tokens of a row",
+                remedy="give a longer study_acquisition.corpus, or lower study_acquisition.context",
+            )
         order = seeds.generator(seed, "acquisition", "documents").permutation(len(documents))
         stream = np.concatenate([documents[i] for i in order])
         self.left_out = stream.size % context

@@ -23,7 +23,7 @@ from jax_tda.studies.acquisition.page import page
 from jax_tda.studies.acquisition.rows import tokens_of
 from jax_tda.studies.acquisition.sample import Sample, joined
 from jax_tda.studies.acquisition.seed import Seed, read_array, sample_of, train_seed
-from jax_tda.studies.acquisition.selection import SCHEDULES, choose
+from jax_tda.studies.acquisition.selection import SCHEDULES, Selection, choose, refuse_stated
 from jax_tda.studies.acquisition.summary import run_results
 from jax_tda.studies.acquisition.tracking import own_reciprocal_ranks, own_scores, tracking
 from jax_tda.training import optimizers
@@ -34,8 +34,10 @@ _INVENTED = 120
 
 
 def plan(config: AcquisitionConfig, output: str) -> str:
-    """What the study would do."""
+    """What the study would do; refuses what the study would, but for passages that do not fit into the context."""
     config.check()
+    passages, texts = _passages(config), _ordinary(config)
+    _selected(config, passages, [0] * len(passages), texts)
     steps = config.timeline.steps(config.injected)
     runs = ", ".join(f"{name} ({size * config.context:,} tokens per step)" for name, size, _ in config.runs())
     return (
@@ -49,10 +51,10 @@ def plan(config: AcquisitionConfig, output: str) -> str:
 def run(config: AcquisitionConfig, output: str) -> Reader:
     """Writes the study's folder: results.json, figures, index.html, and the curves behind them."""
     config.check()
-    given = config.knowledge
-    passages = knowledge.read(given) if given else knowledge.parse(invented(_INVENTED), "invented")
-    texts, identity = _ordinary(config)
-    files = {"corpus": identity}
+    passages, texts = _passages(config), _ordinary(config)
+    files: dict[str, Any] = {"corpus": {"world_facts": 0}}
+    if config.corpus:
+        files["corpus"] = sources.identity(config.corpus, "", "")
     if config.knowledge:
         files["knowledge"] = sources.identity(config.knowledge, "", "")
     writer = begin(output, KIND, settings(config) | files, {})
@@ -61,7 +63,8 @@ def run(config: AcquisitionConfig, output: str) -> Reader:
     words = _vocabulary(config, passages, texts, writer)
     documents = [tokens_of(text, words) for text in texts]
     lengths = [_longest(passage, config.encounters, words) for passage in passages]
-    chosen = [Seed(config, seed, choose(passages, lengths, config, seed), documents, words) for seed in config.seeds]
+    selections = _selected(config, passages, lengths, texts)
+    chosen = [Seed(config, seed, one, documents, words) for seed, one in zip(config.seeds, selections, strict=True)]
     for seed in chosen:
         counted = ", ".join(f"{name} {count}" for name, count in seed.selection.counts.items())
         print(f"seed {seed.number}: passages {counted}; {len(seed.queries.kind)} queries; {seed.steps} steps a run")
@@ -79,12 +82,26 @@ def run(config: AcquisitionConfig, output: str) -> Reader:
     return writer.finish({"seeds": list(config.seeds), "first_seed": counts, "vocabulary": words.digest})
 
 
-def _ordinary(config: AcquisitionConfig) -> tuple[list[str], dict[str, Any]]:
-    """The texts of the ordinary corpus, and what the manifest says of where they are from."""
+def _passages(config: AcquisitionConfig) -> list[Passage]:
+    given = config.knowledge
+    return knowledge.read(given) if given else knowledge.parse(invented(_INVENTED), "invented")
+
+
+def _ordinary(config: AcquisitionConfig) -> list[str]:
+    """The texts of the ordinary corpus."""
     if not config.corpus:
-        return [row["text"] for row in world_facts.build(0).passages], {"world_facts": 0}
+        return [row["text"] for row in world_facts.build(0).passages]
     found = sources.read(config.corpus, "", "", "passages", "refuse", Counter[str]())
-    return [record.text for record in found], sources.identity(config.corpus, "", "")
+    return [record.text for record in found]
+
+
+def _selected(
+    config: AcquisitionConfig, passages: Sequence[Passage], lengths: Sequence[int], texts: Sequence[str]
+) -> list[Selection]:
+    """The passages of every seed, none of which the ordinary corpus states."""
+    found = [choose(passages, lengths, config, seed) for seed in config.seeds]
+    refuse_stated(found, texts)
+    return found
 
 
 def _vocabulary(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from jax_tda.core import seeds
 from jax_tda.core.errors import InputError
 from jax_tda.studies.acquisition.config import AcquisitionConfig
-from jax_tda.studies.acquisition.knowledge import Passage
+from jax_tda.studies.acquisition.knowledge import Passage, same
 
 SCHEDULES = ("paraphrased", "duplicated", "once", "placebo")
 
@@ -72,3 +72,26 @@ def choose(passages: Sequence[Passage], longest: Sequence[int], config: Acquisit
         tuple(passage for i, passage in enumerate(passages) if i not in schedule),
         counts,
     )
+
+
+def refuse_stated(selections: Sequence[Selection], texts: Sequence[str]) -> None:
+    """Refuses ordinary text that states a passage which is looked at, in its own words or reworded.
+
+    Args:
+      selections: of all seeds.
+      texts: the documents of the ordinary corpus.
+
+    Raises:
+      InputError: naming passage and document.
+    """
+    drawn = {passage.number: passage for selection in selections for passage in selection.passages}
+    versions = [(number, same(text)) for number, one in drawn.items() for text in (one.text, *one.paraphrases)]
+    for place, document in enumerate(map(same, texts)):
+        for number, version in versions:
+            if version in document:
+                raise InputError(
+                    f"document {place} of the ordinary corpus holds the text of passage {number}",
+                    got=repr(version)[:80],
+                    expected="ordinary text in which no passage that is drawn stands",
+                    remedy="take it out of study_acquisition.corpus, or the passage out of study_acquisition.knowledge",
+                )

@@ -44,9 +44,9 @@ def run_results(
     return {"tokens_per_step": tokens, "effectivity": gains, "forgetting": forgotten, "counts": counts}
 
 
-def _by_encounter(gains: np.ndarray, factor: float) -> list[float]:
+def _by_encounter(gains: np.ndarray, factor: float) -> list[float | None]:
     columns = [column[np.isfinite(column)] for column in gains.T]
-    return [float(measures.usual_mean(column, factor)) for column in columns if column.size]
+    return [_known(float(measures.usual_mean(column, factor))) for column in columns if column.size]
 
 
 def _counts(sample: Sample, rows: np.ndarray, schedule: str, factor: float) -> dict[str, int]:
@@ -76,4 +76,9 @@ def _forgotten(
     crossing = found["x_intercept"]["value"]
     found["log10_threshold_tokens"] = None if crossing is None else crossing + float(np.log10(tokens))
     curve = mean_retained(sample, sample.rows(schedules, (kind,)), factor)
-    return found | {"mean_retained": [float(value) for value in curve]}
+    return found | {"mean_retained": [_known(float(value)) for value in curve]}
+
+
+def _known(value: float) -> float | None:
+    """JSON has no NaN: a mean over nothing is no number."""
+    return value if np.isfinite(value) else None

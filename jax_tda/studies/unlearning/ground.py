@@ -13,7 +13,7 @@ from jax_tda.data import tokenize, train_vocabulary
 from jax_tda.data.corpus import Corpus, open_corpus
 from jax_tda.models import checkpoint_artifact
 from jax_tda.studies.unlearning import randomise, sources
-from jax_tda.studies.unlearning.loop import Sets, Texts
+from jax_tda.studies.unlearning.loop import Sets, Texts, check
 from jax_tda.studies.unlearning.settings import StudyUnlearningConfig
 from jax_tda.training import run as training
 
@@ -22,8 +22,8 @@ _TOKENS_PER_WORD = 9
 
 
 @dataclasses.dataclass(frozen=True)
-class Ground:
-    """The texts and the original model of one seed.
+class Corpora:
+    """The texts of one seed.
 
     Attributes:
       place: the folder that holds everything.
@@ -31,8 +31,6 @@ class Ground:
       corpus: the training documents.
       pool: further documents of the same sources, which no model was trained on.
       queries: the held-out queries.
-      checkpoint: the original model.
-      training: how it was trained.
     """
 
     place: epath.Path
@@ -40,8 +38,6 @@ class Ground:
     corpus: Corpus
     pool: Corpus
     queries: Corpus
-    checkpoint: checkpoint_artifact.Checkpoint
-    training: training.PretrainConfig
 
     def removed(self, names: tuple[str, ...]) -> np.ndarray:
         """bool [N]: the training documents of these sources; of none, a random set of the size of one source.
@@ -81,9 +77,9 @@ class Ground:
 
     def _unlike(self, pool: Texts, forget: Texts) -> np.ndarray:
         """Row numbers of the pool's passages, each once, without those that the forget set has too."""
-        seen, found = {row.tobytes() for row in forget.tokens}, []
-        for number, row in enumerate(pool.tokens):
-            if (key := row.tobytes()) not in seen:
+        seen, found = set(forget.keys()), []
+        for number, key in enumerate(pool.keys()):
+            if key not in seen:
                 seen.add(key)
                 found.append(number)
         return np.array(found, int)
@@ -99,6 +95,19 @@ class Ground:
                 randomise.words_of(ids, offsets, text), rule, generator
             )
         return Texts(tokens, texts.loss_weights)
+
+
+@dataclasses.dataclass(frozen=True)
+class Ground(Corpora):
+    """The texts and the original model of one seed.
+
+    Attributes:
+      checkpoint: the original model.
+      training: how it was trained.
+    """
+
+    checkpoint: checkpoint_artifact.Checkpoint
+    training: training.PretrainConfig
 
 
 def _sources(corpus: Corpus) -> np.ndarray:
@@ -117,7 +126,11 @@ def texts_of(corpus: Corpus, rows: np.ndarray) -> Texts:
 
 
 def lay(config: StudyUnlearningConfig, seed: int, place: epath.Path) -> Ground:
-    """Makes a seed's texts and trains its original model; what an earlier run finished is taken as it is."""
+    """Makes a seed's texts and trains its original model; what an earlier run finished is taken as it is.
+
+    Raises:
+      InputError: the texts do not suffice for every removal; before the model is trained.
+    """
     made = sources.make(seed, config.places, config.animals)
     generator = seeds.generator(seed, "unlearning", "shuffle")
     drawn = {
@@ -147,6 +160,9 @@ def lay(config: StudyUnlearningConfig, seed: int, place: epath.Path) -> Ground:
             ),
             str(place / name),
         )
+    corpora = Corpora(place, seed, *(open_corpus(str(place / name)) for name in ("corpus", "pool", "queries")))
+    for names in config.removals.values():
+        check(corpora.sets(names, config), config.unlearning)
     pretrain = training.PretrainConfig(
         corpus=str(place / "corpus"),
         decoder=config.decoder,
@@ -158,9 +174,8 @@ def lay(config: StudyUnlearningConfig, seed: int, place: epath.Path) -> Ground:
         save_every=0,
     )
     training.run(pretrain, str(place / "checkpoint"))
-    corpus, pool, queries = (open_corpus(str(place / name)) for name in ("corpus", "pool", "queries"))
     checkpoint = checkpoint_artifact.open_checkpoint(str(place / "checkpoint"))
-    return Ground(place, seed, corpus, pool, queries, checkpoint, pretrain)
+    return Ground(place, seed, corpora.corpus, corpora.pool, corpora.queries, checkpoint, pretrain)
 
 
 def _write(path: epath.Path, rows: Iterable[dict[str, Any]]) -> str:

@@ -84,6 +84,11 @@ class Texts:
         """The chosen passages."""
         return Texts(self.tokens[chosen], self.loss_weights[chosen])
 
+    def keys(self) -> list[bytes]:
+        """What two passages share that differ in padding alone: their tokens through the last one that counts."""
+        ends = [int(np.flatnonzero(row).max(initial=-1)) + 1 for row in self.loss_weights]
+        return [row[:end].astype(np.int32).tobytes() for row, end in zip(self.tokens, ends, strict=True)]
+
 
 def batches(texts: Texts, size: int) -> list[dict[str, np.ndarray]]:
     """All passages in order, in batches of `size`; the last is filled up with passages of weight 0."""
@@ -118,18 +123,21 @@ def check(sets: Sets, config: UnlearningConfig) -> None:
     """Refuses sets with which a run would be empty, would judge itself by what it trains on, or could run out of text.
 
     Raises:
-      InputError: the forget set or the validation set is empty, two sets share a passage, or the pool is too small for
-        a run in which every step asks for a chunk.
+      InputError: a set whose loss is taken is empty or weighs nothing, two sets share a passage, or the pool is too
+        small for a run in which every step asks for a chunk.
     """
     for name in ("forget", "validation", "randomised"):
-        if not len(getattr(sets, name)):
+        texts = getattr(sets, name)
+        # No loss is taken of a first token.
+        if not texts.loss_weights[:, 1:].any():
             raise InputError(
-                f"the {name} set is empty",
-                got="no passage",
-                expected="at least one passage",
+                f"the {name} set {'weighs nothing' if len(texts) else 'is empty'}",
+                got=f"{len(texts)} passages, and a loss weight of 0 at every token",
+                expected="at least one passage with a loss weight above 0 behind its first token",
                 remedy="name a source that has documents, and more documents where a sample of them is taken",
             )
-    seen = {name: {row.tobytes() for row in getattr(sets, name).tokens} for name in ("forget", "pool", "validation")}
+    # Passages of no weight have no key: nothing is learned from them.
+    seen = {name: set(getattr(sets, name).keys()) - {b""} for name in ("forget", "pool", "validation")}
     for first, second in (("forget", "validation"), ("forget", "pool"), ("pool", "validation")):
         if shared := len(seen[first] & seen[second]):
             raise InputError(

@@ -111,7 +111,8 @@ def _measured(config: StudyUnlearningConfig, units: Units, measure: str) -> dict
         return {name: cell | {"hit": impact.hit(cell, config.least_effect)} for name, cell in found.items()}
 
     matrices = {way: {name: table(effect) for name, effect in rows.items()} for way, rows in seen.effects.items()}
-    # Against the control: what is due to this corpus and not to taking away that much text of any kind.
+    # Against the control: what is due to this corpus and not to taking away as much text as one source has. A pair has
+    # twice as much as the control.
     above = {
         way: {name: table(effect - rows[CONTROL]) for name, effect in rows.items() if name != CONTROL}
         for way, rows in seen.effects.items()

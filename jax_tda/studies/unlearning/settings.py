@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from jax_tda.attribution.estimate import EstimateCurvatureConfig
 from jax_tda.core.errors import InputError
 from jax_tda.evaluation.bootstrap import BootstrapConfig
 from jax_tda.models.decoder_config import DecoderConfig
@@ -31,7 +32,7 @@ class StudyUnlearningConfig:
       steps: of training.
       tokens_per_batch: padded tokens of one step of training.
       projected_size: of the encodings whose scores are summed.
-      damping: of their curvature.
+      damping: of their curvature; 0 only with four documents for each dimension of a block.
       least_effect: beyond which an effect's interval must lie for the ability to count as hit; of an outcome in 0 to 1.
     """
 
@@ -59,6 +60,10 @@ class StudyUnlearningConfig:
             self._demand(getattr(self, field) >= least, field, f"at least {least}")
         for field in ("queries", "steps", "tokens_per_batch", "projected_size"):
             self._demand(getattr(self, field) >= 1, field, "at least 1")
+        needed = 4 * self.projected_size**2
+        enough = min(self.documents * len(NAMES), EstimateCurvatureConfig().sample_size) >= needed
+        expected = f"a number > 0, or ≥ 0 where the curvature has {needed:,} documents to be estimated from"
+        self._demand(self.damping > 0 or (self.damping == 0 and enough), "damping", expected)
         self._demand(0 <= self.least_effect < 1, "least_effect", "at least 0 and below 1")
         whole = len(set(self.seeds)) == len(self.seeds) > 0
         self._demand(whole, "seeds", "one seed or more, none twice")

@@ -102,7 +102,7 @@ def _world(generator: np.random.Generator, places: int, animals: int) -> dict[st
 
 
 def _stated(name: str, facts: Facts, generator: np.random.Generator) -> Source:
-    """A source of facts: of each, two wordings may stand in documents and the third asks."""
+    """A source of facts: of each, one of the wordings asks and all others may stand in documents."""
     sentences, questions = [], []
     for fact in facts:
         held_out = int(generator.integers(len(_WORDINGS[name])))

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from jax_tda.core.errors import InputError
-from jax_tda.studies.acquisition import invented, knowledge
+from jax_tda.data.vocabulary import ByteVocabulary
+from jax_tda.studies.acquisition import invented, knowledge, run
 from jax_tda.studies.acquisition.config import AcquisitionConfig
-from jax_tda.studies.acquisition.selection import choose
+from jax_tda.studies.acquisition.selection import choose, refuse_stated
 from jax_tda.studies.acquisition.timeline import Timeline
 
 ROWS = invented.passages(12)
@@ -164,6 +165,7 @@ def test_times_that_meet_are_refused(change, name):
         ({"query_weight": 1.5}, "query_weight"),
         ({"placebo": 0}, "placebo"),
         ({"damping": 0.0}, "damping"),
+        ({"projected_size": 0}, "projected_size"),
     ],
 )
 def test_a_setting_that_cannot_be_meant_is_refused_by_name(change, name):
@@ -174,8 +176,66 @@ def test_a_setting_that_cannot_be_meant_is_refused_by_name(change, name):
 
 
 def test_the_defaults_fit_each_other():
-    """Law: fifteen injected passages of at most twenty, each step with one of them."""
+    """Law: fifteen injected passages of at most twenty, each step with one of them; invented passages suffice, even in
+    bytes."""
     config = AcquisitionConfig()
     assert config.injected + config.placebo == 20
     met = [config.timeline.met(place, "duplicated") for place in range(config.injected)]
     assert np.unique(met).size == np.size(met)
+    passages = knowledge.parse(invented.passages(120), "invented")
+    lengths = [2 + max(len(ByteVocabulary().encode(t)) for t in (p.text, *p.paraphrases)) for p in passages]
+    assert choose(passages, lengths, config, 0).counts["chosen"] == 20
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"train_context": "  " + ROWS[2]["train_context"].upper().replace(" ", "\n")},
+        {"paraphrases": [ROWS[2]["train_context"]]},
+        {"train_context": ROWS[2]["paraphrases"][1]},
+    ],
+)
+def test_a_text_of_two_passages_is_refused_naming_both(change):
+    """Law: word for word the same, case and spacing aside, as text or as rewording; within one passage it may be."""
+    rows = [*ROWS[:7], ROWS[7] | change, *ROWS[8:]]
+    with pytest.raises(InputError, match="passages 2 and 7 hold the same text"):
+        knowledge.parse(rows, "f.json")
+    knowledge.parse([ROWS[0] | {"paraphrases": [ROWS[0]["train_context"]]}], "f.json")
+
+
+def test_ordinary_text_that_states_a_drawn_passage_is_refused():
+    """Law: any version of a passage that is looked at, within a document of any case; others may stand there."""
+    found = choose(PASSAGES, [90] * 12, CONFIG, 0)
+    placebo = found.passages[-1]
+    refuse_stated([found], ["Nothing of it.", *(passage.text for passage in found.rest)])
+    for text in (placebo.text, placebo.paraphrases[2]):
+        with pytest.raises(
+            InputError, match=f"document 1 of the ordinary corpus holds the text of passage {placebo.number}"
+        ):
+            refuse_stated([found], ["Nothing of it.", f"Then:  {text.upper()} And on."])
+
+
+def test_a_plan_refuses_what_the_study_would(tmp_path):
+    """Law: no file, no JSON, a field that is missing, too few passages, ordinary text with a drawn passage; a file in
+    order is planned with."""
+
+    def planned(text, **changes):
+        file = tmp_path / "passages.json"
+        file.write_text(text)
+        config = AcquisitionConfig(knowledge=str(file), passages=2, placebo=2)
+        return run.plan(dataclasses.replace(config, **changes), "out")
+
+    good, lines = json.dumps(ROWS), tmp_path / "lines.jsonl"
+    lines.write_text(
+        "".join(json.dumps({"id": str(i), "text": row["train_context"]}) + "\n" for i, row in enumerate(ROWS))
+    )
+    assert "6 passages injected" in planned(good)
+    for message, text, changes in (
+        ("there is no file", good, {"knowledge": str(tmp_path / "nowhere.json")}),
+        ("no file of passages and queries", "no json", {}),
+        ("no proper mem_input", json.dumps([row | {"mem_input": ""} for row in ROWS]), {}),
+        ("fewer passages than the schedules need", json.dumps(ROWS[:7]), {}),
+        ("of the ordinary corpus holds", good, {"corpus": str(lines)}),
+    ):
+        with pytest.raises(InputError, match=message):
+            planned(text, **changes)

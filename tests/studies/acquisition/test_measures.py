@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from jax_tda.core.errors import InputError
 from jax_tda.studies.acquisition import measures
 
 
@@ -74,6 +75,61 @@ def test_what_does_not_fall_has_no_threshold():
     """Law: without a negative slope the line never reaches zero ahead."""
     found = measures.forgetting(np.linspace(1.0, 2.0, 20))
     assert found.decay < 0 and np.isnan(found.x_intercept) and np.isnan(found.threshold)
+
+
+@pytest.mark.parametrize("level", [0.7, 0.1, 1.0])
+def test_a_flat_curve_has_no_threshold(level):
+    """Law: the same share at every step does not fall, whatever the rounding of its mean."""
+    found = measures.forgetting(np.full(51, level))
+    assert found.decay == 0 and found.intercept == pytest.approx(level)
+    assert np.isnan([found.x_intercept, found.r_squared, found.threshold]).all()
+
+
+def test_a_threshold_beyond_every_number_is_infinite():
+    """Law: 0.9 − 0.002 log10 t reaches 0 after 10^450 steps; 0.9 − 0.003 log10 t after 10^300, which is a number."""
+    time = np.log10(np.arange(1, 201))
+    far, near = (measures.forgetting(np.append(1.0, 0.9 - decay * time)) for decay in (0.002, 0.003))
+    assert far.x_intercept == pytest.approx(450) and far.threshold == np.inf
+    assert np.log10(near.threshold) == pytest.approx(300)
+
+
+def test_where_nobody_looked_is_no_maximum():
+    """Law: by hand: of −4, no look, −3, −2 the maximum is at 3 and E is 2."""
+    curve = np.array([-4.0, np.nan, -3.0, -2.0])
+    assert measures.local_maximum(curve, met=0, window=3) == 3
+    assert measures.effectivity(curve, met=0, window=3) == 2.0
+
+
+@pytest.mark.parametrize(
+    ("curve", "window"),
+    [([-4.0, -3.0], 0), ([-4.0], 1), ([-4.0, -3.0], 2), ([-4.0, np.nan, np.nan], 2)],
+)
+def test_a_window_without_a_look_is_refused(curve, window):
+    """Law: no step in it, none on the curve, its end behind the curve's, and nobody who looked."""
+    with pytest.raises(InputError, match="no local maximum after step 0"):
+        measures.local_maximum(np.array(curve), 0, window)
+
+
+def test_a_horizon_beyond_the_curve_is_refused():
+    """Law: after a maximum at 1 of a curve that ends at 2 there is one step, and not two."""
+    curve = np.array([-4.0, -3.0, -3.5])
+    assert len(measures.retainability(curve, (0,), 1, 1).share) == 2
+    with pytest.raises(InputError, match="ends before the horizon"):
+        measures.retainability(curve, (0,), 1, 2)
+
+
+@pytest.mark.parametrize("curve", [[np.nan, np.nan], [-4.0, -np.inf, -2.0], [np.inf, np.nan]])
+def test_a_curve_without_looks_or_with_an_infinite_one_is_refused(curve):
+    """Law: no line is drawn through what is no number, nor past it."""
+    with pytest.raises(InputError, match="nothing to draw lines between"):
+        measures.filled(np.array(curve))
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_mean_that_keeps_nothing_is_no_number():
+    """Law: by hand. Quartiles of 0 and 10 are 2.5 and 7.5; a reach of a tenth of 5 keeps neither, and of 1s both."""
+    found = measures.usual_mean(np.array([[0.0, 1.0], [10.0, 1.0]]), 0.1)
+    assert np.isnan(found[0]) and found[1] == 1.0
 
 
 def test_between_two_looks_the_curve_is_straight():

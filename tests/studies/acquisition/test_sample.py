@@ -1,5 +1,7 @@
 """Figures over passages: means, intervals, verdicts, and influence beside effectivity."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -58,6 +60,18 @@ def test_figures_are_those_that_the_sample_was_drawn_up_with():
     assert counts["queries"] == 8 and counts["gains"] == 16 and counts["passages"] == 4
     assert counts["zero_denominators"] == 1 and counts["retained"] == 7
     assert found["counts"]["once/mem"]["gains"] == 8
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_mean_over_nothing_is_written_as_nothing():
+    """Law: two passages with one query each, and a factor that keeps neither: JSON without NaN, and no fit."""
+    two, shares = np.arange(2), np.array([[1.0, 0.9, 0.8], [1.0, 0.5, 0.4]])
+    sample = samples.Sample(two, np.array(["mem"] * 2), np.array(["once"] * 2), shares[:, 1:2], shares, np.ones(2))
+    found = run_results(sample, tokens=100, factor=0.1, bootstrap=DRAWS)
+    json.dumps(found, allow_nan=False)
+    assert found["effectivity"]["once/mem"]["by_encounter"] == [None]
+    assert found["forgetting"]["once/mem"]["mean_retained"] == [1.0, None, None]
+    assert found["forgetting"]["once/mem"]["intercept"]["value"] is None
 
 
 def test_passages_are_drawn_whole_and_within_their_schedule():

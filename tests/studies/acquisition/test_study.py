@@ -9,16 +9,17 @@ import optax
 import pytest
 
 from jax_tda.artifacts.artifact import Reader
+from jax_tda.core.errors import InputError
 from jax_tda.data.vocabulary import ByteVocabulary
 from jax_tda.evaluation.bootstrap import BootstrapConfig
 from jax_tda.models.decoder import Decoder, DecoderConfig
-from jax_tda.studies.acquisition import invented, knowledge, run, seed
+from jax_tda.studies.acquisition import figures, invented, knowledge, run, seed
 from jax_tda.studies.acquisition.config import AcquisitionConfig
-from jax_tda.studies.acquisition.observe import Look
+from jax_tda.studies.acquisition.observe import Look, observe
 from jax_tda.studies.acquisition.rows import Queries, Rows, tokens_of
 from jax_tda.studies.acquisition.selection import choose
 from jax_tda.training.optimizers import OptimizerConfig
-from jax_tda.training.step import initial_state
+from jax_tda.training.step import TrainState, initial_state
 
 CONFIG = AcquisitionConfig(
     seeds=(0, 1),
@@ -176,3 +177,57 @@ def test_a_look_is_the_mean_log_probability_of_the_targets_tokens():
         logs = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
         last = range(len(ids) - len(query.target), len(ids))
         np.testing.assert_allclose(value, np.mean([logs[t - 1, ids[t]] for t in last]), rtol=1e-4)
+
+
+@pytest.mark.parametrize("documents", [[], [np.arange(5, dtype=np.int32)], [np.arange(5, dtype=np.int32)] * 3])
+def test_ordinary_text_that_fills_no_row_is_refused(documents):
+    """Law: sixteen tokens fill a row of sixteen, fifteen and fewer do not."""
+    assert Rows([np.arange(16, dtype=np.int32)], 16, 0).count == 1
+    with pytest.raises(InputError, match="does not fill one row"):
+        Rows(documents, 16, 0)
+
+
+def test_a_look_that_is_no_number_ends_the_run_at_once():
+    """Law: a query's log-probability of −∞ before step 1 is reported before step 1 is trained."""
+    trained = []
+
+    def step(state, batch):
+        trained.append(batch)
+        return state, {"loss": 1.0}
+
+    looks = np.array([[False], [True], [True]])
+    state = TrainState(0, {}, {})
+    with pytest.raises(InputError, match="diverged before step 1 of toy"):
+        observe("toy", step, state, lambda now: now, 2, lambda *_: np.array([-np.inf]), looks)
+    assert trained == [0]
+
+
+def paths(drawing):
+    """The lines of a drawing, not those of its grid."""
+    return [one for one in ElementTree.fromstring(drawing).iter() if one.get("stroke-width") == "1.5"]
+
+
+@pytest.mark.parametrize(("means", "lines"), [([0.5, 0.1], 2), ([0.0, 0.1], 1), ([-0.5, 0.1], 1), ([], 1)])
+def test_means_are_drawn_as_shares_of_the_first_only_where_it_is_positive(means, lines):
+    """Law: one line for effectivity, and one for influence that neither zero nor a negative mean divides."""
+    tracked = {
+        "trackstar": {"all": {"value": None}, "mean_by_encounter": means},
+        "effectivity_by_encounter": [1.0, 0.5],
+    }
+    drawing = figures.influence(np.ones((2, 2)), np.ones((2, 2)), np.array(["mem", "gen"]), tracked)
+    assert len(paths(drawing)) == lines
+    assert ("not positive" in drawing) == (lines == 1)
+
+
+def test_figures_leave_out_what_has_no_number():
+    """Law: a mean R that kept nothing at one step is drawn without that point and without its fit; a run in which no
+    query has E is an empty panel."""
+    nothing = {"value": None, "low": None, "high": None}
+    fit = {"intercept": nothing, "decay": nothing}
+    known = {"intercept": {"value": 0.9}, "decay": {"value": 0.1}, "mean_retained": [1.0, 0.9, 0.8]}
+    found = {"once/mem": fit | {"mean_retained": [1.0, None, 0.8, 0.7]}, "once/gen": known}
+    found["once/hard_gen"] = fit | {"mean_retained": [1.0, None, None]}
+    drawn = paths(figures.forgetting({"forgetting": found}))
+    assert len(drawn) == 3 and [one.get("d").count(" L") for one in drawn] == [1, 1, 1]
+    empty = figures.effectivity({"rows1": {"tokens_per_step": 10, "effectivity": {"once/mem": nothing}}})
+    assert "nan" not in empty.lower() and not ElementTree.fromstring(empty).findall(".//{*}circle[@r='3.5']")

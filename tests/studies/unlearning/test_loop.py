@@ -85,6 +85,15 @@ def nothing() -> Texts:
     return texts(0, 0)
 
 
+def padded(some: Texts, count: int) -> Texts:
+    return Texts(*(np.pad(array, ((0, 0), (0, count))) for array in (some.tokens, some.loss_weights)))
+
+
+def weightless(some: Texts) -> Texts:
+    """Only the first token counts, of which no loss is taken."""
+    return Texts(some.tokens, np.eye(1, some.tokens.shape[1], dtype=np.float32).repeat(len(some), axis=0))
+
+
 def joined(one: Texts, other: Texts) -> Texts:
     return Texts(np.concatenate([one.tokens, other.tokens]), np.concatenate([one.loss_weights, other.loss_weights]))
 
@@ -97,11 +106,17 @@ def joined(one: Texts, other: Texts) -> Texts:
         ({"validation": texts(10, 0)}, "forget set and the validation set overlap"),
         ({"pool": joined(texts(24, 2), texts(1, 0))}, "forget set and the pool set overlap"),
         ({"validation": texts(4, 2)}, "pool set and the validation set overlap"),
+        ({"validation": padded(texts(10, 0), 2)}, "forget set and the validation set overlap"),
+        ({"pool": padded(joined(texts(24, 2), texts(1, 0)), 3)}, "forget set and the pool set overlap"),
+        ({"validation": padded(texts(4, 2), 1)}, "pool set and the validation set overlap"),
+        ({"forget": weightless(texts(10, 0))}, "forget set weighs nothing"),
+        ({"validation": weightless(texts(4, 3))}, "validation set weighs nothing"),
         ({"pool": texts(23, 5)}, "pool of text for retraining is too small"),
     ],
 )
 def test_sets_that_could_not_be_meant_are_refused_before_anything_is_compiled(changed, said):
-    """Law: no empty set, no passage in two sets, and a pool for the worst case: 2 epochs × 3 steps × 4 passages."""
+    """Law: no empty set, no passage in two sets, however they are padded, and a pool for the worst case: 2 epochs × 3
+    steps × 4 passages."""
     check(sets(), CONFIG)
     with pytest.raises(InputError, match=said):
         check(sets(**changed), CONFIG)

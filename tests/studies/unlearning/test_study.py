@@ -6,12 +6,14 @@ import re
 
 import numpy as np
 import pytest
+from etils import epath
 
 from jax_tda.artifacts.artifact import open_artifact
 from jax_tda.core.errors import InputError
+from jax_tda.data.corpus import open_corpus
 from jax_tda.evaluation.bootstrap import BootstrapConfig
 from jax_tda.models.decoder_config import DecoderConfig
-from jax_tda.studies.unlearning import decisions, run
+from jax_tda.studies.unlearning import decisions, ground, run, sources
 from jax_tda.studies.unlearning.loop import Unlearner, UnlearningConfig
 from jax_tda.studies.unlearning.retrain import Trainer
 from jax_tda.studies.unlearning.settings import StudyUnlearningConfig
@@ -102,9 +104,59 @@ def test_a_plan_says_what_would_be_taken_away_and_writes_nothing(tmp_path):
         {"seeds": ()},
         {"seeds": (1, 1)},
         {"documents": 0},
+        {"damping": -1.0},
+        {"damping": float("nan")},
+        {"damping": 0.0},
     ],
 )
 def test_a_study_that_cannot_be_meant_is_refused(wrong):
     """Law: the setting is named, with what would have been right."""
     with pytest.raises(InputError, match=f"study_unlearning.{next(iter(wrong))}"):
         dataclasses.replace(TOY, **wrong)
+    # 8 sources × 6 documents are four for each dimension of a block of 3².
+    dataclasses.replace(TOY, damping=0.0, projected_size=3)
+
+
+def test_a_pool_too_small_for_a_pair_alone_is_refused_before_anything_is_trained(tmp_path, monkeypatch):
+    """Law: 8 × 2 passages, less those of one source and 4 for validation, suffice for two chunks of 5; less those of
+    two sources, they do not."""
+    monkeypatch.setattr(ground.training, "run", lambda *_: pytest.fail("trained"))
+    config = dataclasses.replace(
+        TOY, pool_documents=2, unlearning=dataclasses.replace(TOY.unlearning, validation=4, chunk=5)
+    )
+    alone = dataclasses.replace(config, pairs=())
+    with pytest.raises(pytest.fail.Exception, match="trained"):
+        run.run(alone, str(tmp_path / "alone"))
+    with pytest.raises(InputError, match="pool of text for retraining is too small"):
+        run.run(config, str(tmp_path / "pair"))
+
+
+def test_a_passage_of_both_corpora_is_in_no_two_sets(tmp_path, monkeypatch):
+    """Law: a pool that begins with the training documents, and is longer than they are, gives sets of other texts."""
+    drawn = sources.documents
+
+    def again(source, count, words, seed, part):
+        rows = list(drawn(source, count, words, seed, part))
+        if part == "pool":
+            rows[:2] = [row | {"id": f"again/{row['id']}"} for row in list(drawn(source, 2, words, seed, "corpus"))]
+            rows[2]["text"] += " " + rows[2]["text"]
+        return rows
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sources, "documents", again)
+    monkeypatch.setattr(ground.training, "run", stop)
+    with pytest.raises(KeyboardInterrupt):
+        ground.lay(TOY, 0, epath.Path(tmp_path))
+    corpora = ground.Corpora(
+        epath.Path(tmp_path), 0, *(open_corpus(str(tmp_path / n)) for n in ("corpus", "pool", "queries"))
+    )
+    assert corpora.pool.longest > corpora.corpus.longest
+    found = corpora.sets(("sums",), TOY)
+    assert len(found.pool) + len(found.validation) == 7 * 6
+    found = corpora.sets((), TOY)
+    texts = [record["text"] for record in corpora.corpus.records]
+    left_out = {text for text, out in zip(texts, corpora.removed(()), strict=True) if out}
+    shared = sum(record["text"] in left_out for record in corpora.pool.records)
+    assert shared > 0 and len(found.pool) + len(found.validation) == 8 * 6 - shared
