@@ -69,7 +69,9 @@ def forgetting(results: Mapping[str, Any]) -> str:
     shares = [found[f"{s}/{kind}"]["mean_retained"][1:] for kind in KINDS for s in lines[kind]]
     if not shares:
         return _drawn("Forgetting", {}, "no query gained anything", [], 1)
-    values = [value for one in shares for value in one if value is not None]
+    fits = {(s, kind): _fitted(found[f"{s}/{kind}"]) for kind in KINDS for s in lines[kind]}
+    drawn = [*shares, *([y for _, y in fit] for fit in fits.values())]
+    values = [value for one in drawn for value in one if value is not None]
     low, high = min([0.0, *values]), max([1.0, *values])
     across = (0.0, float(np.log10(max(len(one) for one in shares))))
     decades = {float(decade): f"{10**decade:,}" for decade in range(int(across[1]) + 1)}
@@ -83,14 +85,20 @@ def forgetting(results: Mapping[str, Any]) -> str:
             if not known[0]:
                 continue
             parts.append(panel.line(*known, COLOURS[schedule]))
-            if one["intercept"]["value"] is None:
-                continue
-            ends = [across[0], float(time[-1])]
-            fitted = [one["intercept"]["value"] - one["decay"]["value"] * end for end in ends]
-            parts.append(panel.line(ends, fitted, COLOURS[schedule], dashed=True))
+            fit = fits[schedule, kind]
+            if fit:
+                parts.append(panel.line([x for x, _ in fit], [y for _, y in fit], COLOURS[schedule], dashed=True))
     return _drawn(
         "Retained share of the gain", {s: s for s in _INJECTED}, "mean R, and its line in log10 t (dashed)", parts, 3
     )
+
+
+def _fitted(one: Mapping[str, Any]) -> list[tuple[float, float]]:
+    """Both ends of a fitted line, over log10 t; none where there is no fit."""
+    if one["intercept"]["value"] is None:
+        return []
+    ends = 0.0, float(np.log10(len(one["mean_retained"]) - 1))
+    return [(end, one["intercept"]["value"] - one["decay"]["value"] * end) for end in ends]
 
 
 def effectivity(runs: Mapping[str, Mapping[str, Any]]) -> str:
