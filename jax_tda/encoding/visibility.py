@@ -6,25 +6,23 @@ from it), and only where no other use of it exists. Both are read off the traced
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
+import flax
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax.extend import core
-from jax.interpreters import partial_eval
 
 from jax_tda.core import trees
-from jax_tda.encoding import probe, sites
+from jax_tda.core.errors import InputError
+from jax_tda.encoding import probe, sites, traced
 from jax_tda.encoding.sites import Site
 
 _MARK = "a module sees "
-# Equations that hand their operands to an inner program one by one, unchanged. A rule for derivatives of the model's
-# own (custom_vjp) is not among them: it may do anything to the gradient of what it is handed.
-_CALLS = ("jit", "pjit", "checkpoint", "remat2", "closed_call", "core_call")
-# A parameter (its place in the list) and how many leading axes scans have taken off; None is anything else.
-_Origin = tuple[int, int] | None
+# The versions that the tests have run with.
+_KNOWN = "JAX 0.7.2 to 0.12"
 
 
 def visible(model: nn.Module, params: Any, tokens: jax.ShapeDtypeStruct) -> dict[str, Site]:
@@ -32,7 +30,18 @@ def visible(model: nn.Module, params: Any, tokens: jax.ShapeDtypeStruct) -> dict
 
     A kernel below `nn.scan` or `nn.vmap` is seen once, without its layer axis. One is not direct where a module sees it
     transformed, as two different matrices, or below a custom derivative, and where it is also read in another way.
+
+    Raises:
+      InputError: this version of JAX writes programs in a way that is not understood.
     """
+    demand_understood()
+    try:
+        return _visible(model, params, tokens)
+    except traced.NotUnderstoodError as problem:
+        raise _not_understood(str(problem)) from problem
+
+
+def _visible(model: nn.Module, params: Any, tokens: jax.ShapeDtypeStruct) -> dict[str, Site]:
     held = trees.grafted(params, _shadows(params))
     shown: dict[str, Site] = {}
     doubtful: set[str] = set()
@@ -90,13 +99,24 @@ def _trace(
     closed = jax.make_jaxpr(trace)(held, tokens)
     leaves = trees.flatten(held)
     names = list(leaves)
-    lead = {path: leaves[path].ndim - len(site.shape) for path, site in kernels.items() if path in leaves}
     marks: list[tuple[str, bool]] = []
-    _follow(closed.jaxpr, [(place, 0) for place in range(len(names))] + [None], names, lead, marks)
+
+    def visit(equation: Any, given: list[traced.Origin | None]) -> bool:
+        mark = str(equation.params.get("name", ""))
+        if equation.primitive.name not in traced.CALLS or not mark.startswith(_MARK):
+            return False
+        # Flax asks of a scanned body, before it is scanned, what is constant there; that leaves a mark of nothing.
+        if given:
+            path = mark.removeprefix(_MARK)
+            marks.append((path, _is_itself(path, given, equation, names)))
+        return True
+
+    origins = [traced.Origin(place, tuple(range(leaf.ndim))) for place, leaf in enumerate(leaves.values())]
+    traced.follow(closed.jaxpr, [*origins, None], visit)
     marked = {path for path, _ in marks}
     suspects |= {path for path, itself in marks if not itself}
     suspects |= kernels.keys() - marked - left_alone
-    _, used = partial_eval.dce_jaxpr(closed.jaxpr, [True] * len(closed.jaxpr.outvars))
+    used = traced.needed(closed.jaxpr, [True] * len(closed.jaxpr.outvars))
     return others | kernels, suspects, {path for path, flag in zip(names, used, strict=False) if flag}
 
 
@@ -129,51 +149,70 @@ def _mark(path: str, kernel: jax.Array, shadow: jax.Array, x: jax.Array, output:
     return stand_in
 
 
-def _follow(
-    program: core.Jaxpr, origins: list[_Origin], names: list[str], lead: dict[str, int], marks: list[tuple[str, bool]]
-) -> None:
-    """Follows parameters through calls and scans, unchanged, to the marks; appends each mark's path and its verdict."""
-    known = {variable: origin for variable, origin in zip(program.invars, origins, strict=True) if origin is not None}
-    for equation in program.eqns:
-        given = [None if isinstance(v, core.Literal) else known.get(v) for v in equation.invars]
-        kind, parameters = equation.primitive.name, equation.params
-        mark = str(parameters.get("name", ""))
-        if kind in _CALLS and mark.startswith(_MARK):
-            path = mark.removeprefix(_MARK)
-            # Flax asks of a scanned body, before it is scanned, what is constant there; that leaves a mark of nothing.
-            if not given:
-                continue
-            marks.append((path, _is_itself(path, given, parameters["jaxpr"].jaxpr, names, lead)))
-            continue
-        if kind == "scan":
-            constants, carried = parameters["num_consts"], parameters["num_carry"]
-            given[constants : constants + carried] = [None] * carried
-            given[constants + carried :] = [g and (g[0], g[1] + 1) for g in given[constants + carried :]]
-        for inner in _inner(parameters):
-            passes = kind in (*_CALLS, "scan") and len(inner.invars) == len(given)
-            _follow(inner, given if passes else [None] * len(inner.invars), names, lead, marks)
-
-
-def _inner(parameters: dict[str, Any]) -> list[core.Jaxpr]:
-    leaves = jax.tree.leaves(list(parameters.values()), is_leaf=lambda x: isinstance(x, core.Jaxpr | core.ClosedJaxpr))
-    return [
-        x.jaxpr if isinstance(x, core.ClosedJaxpr) else x
-        for x in leaves
-        if isinstance(x, core.Jaxpr | core.ClosedJaxpr)
-    ]
-
-
-def _is_itself(path: str, given: list[_Origin], inner: core.Jaxpr, names: list[str], lead: dict[str, int]) -> bool:
+def _is_itself(path: str, given: list[traced.Origin | None], mark: Any, names: list[str]) -> bool:
     """Whether kernel and shadow are the parameters of these names, but for leading axes that both lost alike."""
+    (inner,) = traced.inner_programs(mark)
     for name, origin, variable in zip(
         (path, sites.beside(path, probe.PROBE)), given[:2], inner.invars[:2], strict=True
     ):
-        if origin is None or names[origin[0]] != name:
+        if origin is None or names[origin.place] != name:
             return False
-        axes = next(e.params["axes"] for e in inner.eqns if e.primitive.name == "reduce_sum" and variable in e.invars)
-        aval: Any = variable.aval
-        mapped = aval.ndim - len(axes)
-        # What `vmap` mapped must lead, and there must be no further axis.
-        if set(axes) != set(range(mapped, aval.ndim)) or origin[1] + mapped != lead.get(path):
+        axes = next(
+            (e.params["axes"] for e in inner.eqns if e.primitive.name == "reduce_sum" and variable in e.invars), None
+        )
+        if axes is None:
+            raise traced.NotUnderstoodError("a sum over all axes that is no reduce_sum")
+        # What `vmap` added is not summed over.
+        for axis in sorted(set(range(len(origin.axes))) - set(axes), reverse=True):
+            origin = origin.stepped(axis)
+        whole = len(origin.axes) + len(origin.taken)
+        # What loops and `vmap` ran over must lead, in order, and the others follow in order.
+        if (*sorted(origin.taken), *origin.axes) != tuple(range(whole)):
             return False
     return True
+
+
+class _Step(nn.Module):
+    """A layer of `_Known`."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array, _: None) -> tuple[jax.Array, None]:
+        return x + nn.Dense(2, name="inside")(x), None
+
+
+class _Known(nn.Module):
+    """Kernels whose answers are known: seen as they are (scanned, mapped), transformed, and read by hand."""
+
+    @nn.compact
+    def __call__(self, tokens: jax.Array) -> jax.Array:
+        x = nn.Embed(3, 2, name="table")(tokens)
+        axes: Any = {"variable_axes": {"params": 0}, "split_rngs": {"params": True}}
+        x, _ = nn.scan(nn.remat(_Step), length=2, **axes)(name="layers")(x, None)
+        x = nn.vmap(nn.Dense, in_axes=None, axis_size=2, **axes)(2, name="mapped")(x).sum(0)
+        double = nn.map_variables(nn.Dense, "params", lambda held: jax.tree.map(lambda leaf: 2 * leaf, held), init=True)
+        read = nn.Dense(2, name="read")
+        x = read(double(2, name="doubled")(x))
+        return x @ read.variables["params"]["kernel"].T
+
+
+@functools.cache
+def demand_understood() -> None:
+    """Refuses a JAX whose programs are not read as they are meant: a model is traced of which all is known."""
+    model, tokens = _Known(), jax.ShapeDtypeStruct((1, 2), jnp.int32)
+    params = jax.eval_shape(model.init, jax.random.key(0), tokens)["params"]
+    expected = {"table/embedding", "layers/inside/kernel", "mapped/kernel"}
+    try:
+        found = {path for path, site in _visible(model, params, tokens).items() if site.direct}
+    except (traced.NotUnderstoodError, LookupError, AttributeError, TypeError, ValueError) as problem:
+        raise _not_understood(f"{type(problem).__name__}: {problem}") from problem
+    if found != expected:
+        raise _not_understood(f"{', '.join(sorted(found)) or 'nothing'} taken for {', '.join(sorted(expected))}")
+
+
+def _not_understood(problem: str) -> InputError:
+    return InputError(
+        "programs traced by this version of JAX are not understood",
+        got=f"JAX {jax.__version__}, flax {flax.__version__}: {problem}",
+        expected=f"programs as {_KNOWN} write them",
+        remedy=f"install one of {_KNOWN} (pip install 'jax>=0.7.2,<0.13'), or pass a pure loss(params, example)",
+    )
