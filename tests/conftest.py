@@ -1,4 +1,7 @@
-"""Every test sees eight CPU devices; an array never gains axes unasked; equal programs are compiled once."""
+"""Every test sees eight CPU devices; an array never gains axes unasked; equal programs are compiled once.
+
+A file of tests whose packages are not installed is skipped, and says how to get them.
+"""
 
 import os
 
@@ -7,6 +10,8 @@ os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_p
 
 import jax
 import pytest
+
+from tests.missing import pytest_pycollect_makemodule  # noqa: F401 - a hook of pytest's.
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

@@ -74,12 +74,9 @@ def at(path: epath.PathLike) -> epath.Path:
 
 @functools.cache
 def _prepare() -> None:
-    # Where TensorFlow is installed epath would take its files, which need seconds to import and know no s3.
+    # Where TensorFlow is installed epath would take its files, which need seconds to import and know no s3. It asks for
+    # this once, at the first path of a store.
     os.environ.setdefault("EPATH_USE_TF", "false")
-    with contextlib.suppress(ImportError, AttributeError):
-        from etils.epath import gpath
-
-        gpath._is_tf_installed.cache_clear()  # It may have looked before.
     import fsspec.config
 
     for spelling in ("gs", "gcs", "s3"):

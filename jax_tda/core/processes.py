@@ -5,6 +5,7 @@ JAX before it is asked to connect, so a job that needs no JAX stays without.
 """
 
 import contextlib
+import importlib
 import itertools
 import json
 import signal
@@ -24,6 +25,9 @@ _WAIT_MILLISECONDS = 7 * 24 * 3600 * 1000
 _MESSAGE_BYTES = 1 << 20
 # Processes that need nothing of each other drift apart by no more steps than this, so that they can stop together.
 _STEPS_APART = 8
+
+# The releases whose private state `_runtime` was seen to read rightly; setup.py holds the upper bound.
+_TESTED = "0.7.2 to 0.12"
 
 _numbers, _loops = itertools.count(), itertools.count()
 _alone = False
@@ -73,15 +77,33 @@ def start(coordinator_address: str = "", process_count: int = 0, process_index: 
 
 
 def _runtime() -> Any:
-    """JAX's state of the run; it has no public name. Asking it looks for no device."""
-    module = sys.modules.get("jax._src.distributed")
-    return module.global_state if module is not None else None
+    """JAX's state of a run of several processes, None of one process alone. Asking for it looks for no device.
+
+    That there are several is asked in public; who they are, and a store of keys that all read, has no public name.
+
+    Raises:
+      InputError: this release of JAX has no such state where earlier ones had it.
+    """
+    jax = sys.modules.get("jax")
+    if jax is None or not hasattr(jax, "distributed") or not jax.distributed.is_initialized():
+        return None
+    try:
+        state = importlib.import_module("jax._src.distributed").global_state
+        found = state.client, state.num_processes, state.process_id
+    except (ImportError, AttributeError) as error:
+        raise InputError(
+            "this release of JAX does not say how its processes reach each other",
+            got=f"JAX {jax.__version__}: {error}",
+            expected=f"a release that jax_tda was tested with in several processes, JAX {_TESTED}",
+            remedy="install such a release, or run in one process",
+        ) from error
+    return state if found[0] is not None else None
 
 
 def count() -> int:
     """How many processes work together; 1 inside `first_alone`."""
     runtime = _runtime()
-    return 1 if _alone or runtime is None or runtime.client is None else runtime.num_processes
+    return 1 if _alone or runtime is None else runtime.num_processes
 
 
 def index() -> int:

@@ -3,8 +3,8 @@
 import dataclasses
 import functools
 import importlib
-import inspect
 import os
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -28,7 +28,9 @@ def _registered(name: str, module: str) -> Any:
             f"seqio Task {name!r} cannot be read",
             got=str(problem),
             expected="the packages of the extra `seqio`",
-            remedy="pip install 'jax_tda[seqio]', or give the data as JSON lines",
+            remedy="install the extra `seqio`, or give the data as JSON lines"
+            if sys.version_info < (3, 14)
+            else "take Python 3.13 or older (tensorflow-text has no release for this one), or give JSON lines",
         ) from problem
     try:
         # TensorFlow would take all memory of every accelerator that it sees, and JAX needs it.
@@ -132,12 +134,14 @@ def _parse(
 
 def _dataset(task: Any, split: str) -> Any:
     """The Task's examples once, in its own order, the same in every run."""
-    # A function without a parameter `seed` may not be given one.
-    function = getattr(task.source, "_dataset_fn", None)
-    seeded = function is None or "seed" in inspect.signature(function).parameters
-    return task.get_dataset(
-        sequence_length=None, split=split, shuffle=False, seed=0 if seeded else None, num_epochs=1, use_cached=False
-    )
+    arguments = {"sequence_length": None, "split": split, "shuffle": False, "num_epochs": 1, "use_cached": False}
+    try:
+        return task.get_dataset(seed=0, **arguments)
+    except ValueError as refused:
+        # seqio refuses a seed to a source whose function has no parameter for one; it says so by the parameters' names.
+        if "seed" not in str(refused) or "args" not in str(refused):
+            raise
+        return task.get_dataset(seed=None, **arguments)
 
 
 def _form(dataset: Any, provider: Any, kind: records.Kind, name: str) -> Vocabulary | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 JOBS: Mapping[str, str] = {
     "check_road": "jax_tda.evaluation.check_road:CheckRoadConfig",
     "train_vocabulary": "jax_tda.data.train_vocabulary:TrainVocabularyConfig",
+    "prepare_facts": "jax_tda.data.facts.write:PrepareFactsConfig",
     "prepare_probes": "jax_tda.data.probed_passages:PrepareProbesConfig",
     "tokenize": "jax_tda.data.tokenize:TokenizeConfig",
     "pretrain": "jax_tda.training.run:PretrainConfig",
@@ -41,6 +42,9 @@ PARTS: Mapping[str, str] = {
     "bootstrap": "jax_tda.evaluation.bootstrap:BootstrapConfig",
     "unlearning": "jax_tda.studies.unlearning.loop:UnlearningConfig",
 }
+
+# Jobs that take each core of a CPU for a device; what they compute on is asked before they begin.
+DEVICE_PER_CORE = frozenset({"estimate_second_moments", "encode", "embed", "score_corpus"})
 
 
 def load(target: str) -> type:

@@ -171,7 +171,7 @@ def test_the_command_line_reaches_execute_and_a_dry_run_reaches_plan_alone(tmp_p
         "--output_dir=there",
     )
     done, dry = knocked(*flags), knocked(*flags, "--dry_run")
-    assert (done.returncode, done.stdout) == (0, "walked 4 to there\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, "device: none needed\nwalked 4 to there\n"), done.stderr
     assert (dry.returncode, dry.stdout) == (0, "would walk 4 to there\n"), dry.stderr
 
 
