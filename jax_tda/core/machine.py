@@ -4,12 +4,28 @@ import os
 import pathlib
 import sys
 
+from jax_tda.core import processes
+
 # Files that a driver makes, the accelerator that it is for, and the extras of jax_tda that make JAX use it.
 _DRIVERS = (
     ("/proc/driver/nvidia/version", "an NVIDIA GPU", "cuda13 (or cuda12, for an older driver)"),
     ("/dev/accel0", "a TPU", "tpu"),
     ("/dev/vfio/0", "a TPU", "tpu"),
 )
+
+
+def announce(device_per_core: bool) -> None:
+    """Prints what this job computes on, once for all its processes; must come after they are connected.
+
+    Args:
+      device_per_core: take each core of a CPU for a device before JAX looks for its devices.
+    """
+    if device_per_core:
+        from jax_tda.core import mesh  # It imports JAX.
+
+        mesh.one_cpu_device_per_core()
+    if processes.index() == 0:
+        print("\n".join(described()), flush=True)
 
 
 def described() -> list[str]:

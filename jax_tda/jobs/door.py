@@ -9,7 +9,7 @@ from typing import Any
 
 from absl import app, flags, logging
 
-from jax_tda.core import machine, processes
+from jax_tda.core import machine
 from jax_tda.jobs import config_files, failures, group, settings, study_seeds, table
 
 _BAD_INPUT = 2
@@ -38,6 +38,10 @@ def run(
     study_seeds.define_flag()
     group.define_flags()
 
+    def begin(config: Any, output: str) -> None:
+        machine.announce(device_per_core=job in table.DEVICE_PER_CORE)
+        execute(config, output)
+
     def main(arguments: list[str]) -> None:
         if arguments[1:]:
             raise app.UsageError(f"Unexpected arguments: {arguments[1:]}")
@@ -50,7 +54,7 @@ def run(
             if given.dry_run:
                 print(plan(config, given.output_dir))
             else:
-                group.work(lambda: _begin(job, execute, config, given.output_dir))
+                group.work(lambda: begin(config, given.output_dir))
         except Exception as error:
             explained = failures.explained(error, given.output_dir)
             if explained is None:
@@ -59,14 +63,3 @@ def run(
             group.leave(_BAD_INPUT, error)
 
     app.run(main)
-
-
-def _begin(job: str, execute: Callable[[Any, str], Any], config: Any, output: str) -> Any:
-    """Works, once it is said on what; the others of several processes compute on the same."""
-    if job in table.DEVICE_PER_CORE:
-        from jax_tda.core import mesh  # The entry point itself needs no JAX.
-
-        mesh.one_cpu_device_per_core()
-    if processes.index() == 0:
-        print("\n".join(machine.described()))
-    return execute(config, output)

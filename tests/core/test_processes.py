@@ -18,7 +18,7 @@ def test_one_process_asks_nothing_that_has_no_public_name(monkeypatch):
 
 @pytest.mark.parametrize("private", [None, types.ModuleType("empty")], ids=["no module", "no state"])
 def test_a_jax_of_tomorrow_without_the_private_state_is_refused_by_its_release(monkeypatch, private):
-    """Law: JAX says that processes are connected, but not how: a sentence, neither an AttributeError nor one process."""
+    """Law: JAX says that processes are connected, but not how: a sentence, never one process."""
     monkeypatch.setattr(jax.distributed, "is_initialized", lambda: True)
     monkeypatch.setitem(sys.modules, "jax._src.distributed", private)
     with pytest.raises(InputError, match=rf"JAX {jax.__version__}.*\n.*0\.7\.2 to 0\.12"):

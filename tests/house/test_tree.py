@@ -35,13 +35,15 @@ def test_every_room_and_module_has_a_name():
 
 
 def test_no_file_knows_a_machine_or_is_unfinished():
-    """No absolute path of a person's machine, no mark of unfinished work, no test that is left out."""
+    """No absolute path of a person's machine, no unfinished work, no test left out but for a missing package."""
     text_files = tree.files(".py", ".gin", ".sh", ".md", ".toml", ".css", ".js", "")
     found = [
         f"{path.relative_to(tree.ROOT)}:{number}: {line.strip()}"
         for path in text_files
         for number, line in enumerate(lines(path), 1)
-        if MACHINE.search(line) or UNFINISHED.search(line) or (path.suffix == ".py" and SKIPPED.search(line))
+        if MACHINE.search(line)
+        or UNFINISHED.search(line)
+        or (path.suffix == ".py" and path.name != "missing.py" and SKIPPED.search(line))
     ]
     assert found == []
 
