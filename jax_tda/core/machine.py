@@ -38,7 +38,7 @@ def described() -> list[str]:
     import jax
 
     devices = jax.devices()
-    precision = jax.config.jax_default_matmul_precision or "default"
+    precision = jax.config.values["jax_default_matmul_precision"] or "default"
     line = f"device: {len(devices)} x {devices[0].device_kind} ({devices[0].platform}), JAX {jax.__version__}"
     lines = [f"{line}, matrix products in {precision} precision"]
     idle = _idle() if devices[0].platform == "cpu" else None

@@ -9,7 +9,6 @@ from typing import Any
 
 from absl import app, flags, logging
 
-from jax_tda.core import machine
 from jax_tda.jobs import config_files, failures, group, settings, study_seeds, table
 
 _BAD_INPUT = 2
@@ -38,10 +37,6 @@ def run(
     study_seeds.define_flag()
     group.define_flags()
 
-    def begin(config: Any, output: str) -> None:
-        machine.announce(device_per_core=job in table.DEVICE_PER_CORE)
-        execute(config, output)
-
     def main(arguments: list[str]) -> None:
         if arguments[1:]:
             raise app.UsageError(f"Unexpected arguments: {arguments[1:]}")
@@ -54,7 +49,7 @@ def run(
             if given.dry_run:
                 print(plan(config, given.output_dir))
             else:
-                group.work(lambda: begin(config, given.output_dir))
+                group.work(lambda: execute(config, given.output_dir), job in table.DEVICE_PER_CORE)
         except Exception as error:
             explained = failures.explained(error, given.output_dir)
             if explained is None:

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from absl import flags
 
-from jax_tda.core import processes
+from jax_tda.core import machine, processes
 
 # What schedulers take for "try again" (EX_TEMPFAIL).
 _AGAIN = 75
@@ -22,12 +22,13 @@ def define_flags() -> None:
     flags.DEFINE_integer("process_index", -1, "Which of them this is, from 0, with --coordinator_address.")
 
 
-def work(execute: Callable[[], object]) -> None:
-    """Connects the processes, if there are several, and works; a run that was asked to stop ends with code 75."""
+def work(execute: Callable[[], object], device_per_core: bool) -> None:
+    """Connects the processes, if any, says on what they compute, and works; a run asked to stop ends with code 75."""
     given = flags.FLAGS
     if given.multiprocess or given.coordinator_address or given.process_count or given.process_index >= 0:
         processes.start(given.coordinator_address, given.process_count, given.process_index)
     try:
+        machine.announce(device_per_core)
         with processes.stopped_by_signal():
             execute()
     except processes.Stopped:
