@@ -29,6 +29,7 @@ from pathlib import Path
 import numpy as np
 
 import jax_tda
+from jax_tda.core import machine
 from jax_tda.data import tokenize
 from jax_tda.data.corpus import open_corpus
 from jax_tda.encoding import estimate_moments
@@ -49,6 +50,7 @@ QUERIES = [
     {"id": "vok", "prompt": "Through Vok flows the", "target": " Dree", "gold": [f"Vok/{n}" for n in range(3)]},
     {"id": "zad", "prompt": "Through Zad flows the", "target": " Quell", "gold": [f"Zad/{n}" for n in range(3)]},
 ]
+machine.announce()
 room = Path(tempfile.mkdtemp(prefix="trace_"))
 
 

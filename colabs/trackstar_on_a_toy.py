@@ -33,6 +33,7 @@ from pathlib import Path
 import numpy as np
 
 import jax_tda
+from jax_tda.core import machine
 from jax_tda.data import tokenize, train_vocabulary
 from jax_tda.data.corpus import open_corpus
 from jax_tda.encoding import second_moments
@@ -42,6 +43,7 @@ from jax_tda.models.decoder import DecoderConfig
 from jax_tda.training import run as pretrain
 from jax_tda.training.optimizers import OptimizerConfig
 
+machine.announce()
 room = Path(tempfile.mkdtemp(prefix="toy_"))
 
 # %% [markdown]

@@ -12,6 +12,7 @@ import jax
 import pytest
 
 from tests.missing import pytest_pycollect_makemodule  # noqa: F401 - a hook of pytest's.
+from tests.slow import pytest_collection_modifyitems  # noqa: F401 - a hook of pytest's.
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

@@ -14,7 +14,7 @@ _DRIVERS = (
 )
 
 
-def announce(device_per_core: bool) -> None:
+def announce(device_per_core: bool = False) -> None:
     """Prints what this job computes on, once for all its processes; must come after they are connected.
 
     Args:
