@@ -141,4 +141,4 @@ def test_a_disguise_that_changes_nothing_is_understood(monkeypatch):
     own = jax.make_jaxpr
     monkeypatch.setattr(jax, "make_jaxpr", lambda f: lambda *a: disguised(own(f)(*a), lambda e: e))
     visibility.demand_understood.cache_clear()
-    visibility.demand_understood()
+    assert visibility.demand_understood() is None
