@@ -132,17 +132,22 @@ class Attention(nn.Module):
         if c.query_key_norm == "heads":
             query, key = self.query_norm(query), self.key_norm(key)
         if c.positions == "rotary":
-            positions, frequencies = jnp.arange(x.shape[-2]), self._frequencies(local)
-            query, key = rotary.turn(query, positions, frequencies), rotary.turn(key, positions, frequencies)
+            positions, turning = jnp.arange(x.shape[-2]), self._turning(local)
+            query, key = rotary.turn(query, positions, *turning), rotary.turn(key, positions, *turning)
         return self.output(attend(c, query, key, value, local))
 
-    def _frequencies(self, local: jax.Array | None) -> jax.Array:
+    def _turning(self, local: jax.Array | None) -> tuple[jax.Array, jax.Array | float]:
+        """Frequencies and magnitude of this layer's rotary positions."""
         c = self.config
         everywhere = rotary.frequencies(c.rope_theta, c.turned_size, c.rope_factors)
         if not c.window or not c.local_rope_theta:
-            return everywhere
-        near = rotary.frequencies(c.local_rope_theta, c.turned_size)
-        return near if local is None else jnp.where(local, near, everywhere)
+            return everywhere, c.rope_magnitude
+        near = rotary.frequencies(c.local_rope_theta, c.turned_size, c.local_rope_factors)
+        if local is None:
+            return near, c.local_rope_magnitude
+        same = c.rope_magnitude == c.local_rope_magnitude
+        magnitude = c.rope_magnitude if same else jnp.where(local, c.local_rope_magnitude, c.rope_magnitude)
+        return jnp.where(local, near, everywhere), magnitude
 
 
 class MLP(nn.Module):

@@ -15,7 +15,10 @@ _CHOICES = {
     "dtype": ("float32", "bfloat16"),
     "parameter_dtype": ("float32", "bfloat16"),
 }
-_ABOVE_0 = ("vocabulary_size", "layers", "width", "heads", "kv_heads", "mlp_width", "rope_theta")
+_ABOVE_0 = (
+    "vocabulary_size", "layers", "width", "heads", "kv_heads", "mlp_width", "rope_theta", "rope_magnitude",
+    "local_rope_magnitude",
+)  # fmt: skip
 _NOT_BELOW_0 = (
     "norm_epsilon", "context", "window", "local_rope_theta", "attention_scale", "attention_softcap", "logit_softcap",
 )  # fmt: skip
@@ -53,10 +56,13 @@ class DecoderConfig:
       context: the number of learned positions.
       rotary_fraction: the share of a head that is turned, from its beginning.
       rope_factors: what each rotary wavelength is multiplied by: none, one for all, or one for each turned pair.
+      rope_magnitude: what cosines and sines of rotary positions are multiplied by.
       window: in windowed layers a position sees this many, itself included; 0 for no window.
       windowed_layers: the layers with a window; empty for all.
-      local_rope_theta: the base of the wavelengths in windowed layers, where `rope_factors` then has no effect; 0 for
-        the same as elsewhere.
+      local_rope_theta: the base of the wavelengths in windowed layers, where `rope_factors` and `rope_magnitude` then
+        have no effect; 0 for the same as elsewhere.
+      local_rope_factors: the factors of these wavelengths.
+      local_rope_magnitude: the magnitude there.
       embedding_scale: what embeddings are multiplied by where they enter; the output head is not.
       attention_scale: what the product of query and key is multiplied by; 0 means head_size^(−1/2).
       attention_softcap: c in c · tanh(score / c), applied before the softmax; 0 for none.
@@ -90,16 +96,19 @@ class DecoderConfig:
     context: int = 0
     rotary_fraction: float = 1.0
     rope_factors: tuple[float, ...] = ()
+    rope_magnitude: float = 1.0
     window: int = 0
     windowed_layers: tuple[int, ...] = ()
     local_rope_theta: float = 0.0
+    local_rope_factors: tuple[float, ...] = ()
+    local_rope_magnitude: float = 1.0
     embedding_scale: float = 1.0
     attention_scale: float = 0.0
     attention_softcap: float = 0.0
     logit_softcap: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("rope_factors", "windowed_layers"):  # JSON knows no tuples.
+        for name in ("rope_factors", "local_rope_factors", "windowed_layers"):  # JSON knows no tuples.
             object.__setattr__(self, name, tuple(getattr(self, name)))
         for name in _ABOVE_0:
             self._demand(getattr(self, name) > 0, name, "a positive number")
@@ -121,8 +130,10 @@ class DecoderConfig:
         self._demand(self.positions == "rotary" or self.context > 0, "context", "the number of learned positions")
         turned, whole = self.turned_size, 0 < self.rotary_fraction <= 1
         self._demand(whole and turned > 0 and turned % 2 == 0, "rotary_fraction", "an even, non-empty part of the head")
-        fits = len(self.rope_factors) in (0, 1, turned // 2) and all(0 < f < math.inf for f in self.rope_factors)
-        self._demand(fits, "rope_factors", f"no, one or {turned // 2} positive numbers")
+        for name in ("rope_factors", "local_rope_factors"):
+            factors = getattr(self, name)
+            fits = len(factors) in (0, 1, turned // 2) and all(0 < factor < math.inf for factor in factors)
+            self._demand(fits, name, f"no, one or {turned // 2} positive numbers")
         placed = list(self.windowed_layers) == sorted({n for n in self.windowed_layers if 0 <= n < self.layers})
         self._demand(placed, "windowed_layers", f"layer numbers below {self.layers}, in order")
         self._demand(self.window > 0 or not self.windowed_layers, "window", "a window for the windowed layers")

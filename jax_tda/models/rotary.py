@@ -18,13 +18,14 @@ def frequencies(theta: float, size: int, factors: Sequence[float] = ()) -> jax.A
     return plain / jnp.broadcast_to(jnp.asarray(factors, jnp.float32), plain.shape) if len(factors) else plain
 
 
-def turn(x: jax.Array, positions: jax.Array, frequencies: jax.Array) -> jax.Array:
+def turn(x: jax.Array, positions: jax.Array, frequencies: jax.Array, magnitude: jax.Array | float = 1.0) -> jax.Array:
     """Turns the pairs (x[i], x[i + S/2]) of every head's first S dimensions by the angle position · frequencies[i].
 
     Args:
       x: [..., T, H, size], size ≥ S; what lies behind S stays as it is.
       positions: [T].
       frequencies: [S/2].
+      magnitude: what the turned pairs are multiplied by (yarn, arXiv 2309.00071).
     """
     size = 2 * frequencies.shape[-1]
     head, rest = x[..., :size], x[..., size:]
@@ -32,6 +33,8 @@ def turn(x: jax.Array, positions: jax.Array, frequencies: jax.Array) -> jax.Arra
     angles = jnp.broadcast_to(angles, (*head.shape[:-1], size // 2))
     first, second = jnp.split(head.astype(jnp.float32), 2, axis=-1)
     cosine, sine = jnp.cos(angles), jnp.sin(angles)
+    if not isinstance(magnitude, float) or magnitude != 1:
+        cosine, sine = cosine * magnitude, sine * magnitude
     turned = jnp.concatenate([first * cosine - second * sine, second * cosine + first * sine], axis=-1).astype(x.dtype)
     return jnp.concatenate([turned, rest], axis=-1) if rest.shape[-1] else turned
 

@@ -55,6 +55,7 @@ def _described(source: Source) -> list[str]:
     shapes = assemble.shapes_of(source)
     origins = source.find_origins(shapes)
     lines += [f"  {path} {shape} from {origins[path].name}" for path, shape in shapes.items()]
+    lines += [f"  {note}" for note in source.notes]
     lines += [f"  left out {name}, which is no parameter" for name in left]
     size = sum(int(np.prod(shape)) for shape in shapes.values())
     lines.append(f"  a {source.family} decoder of {size:,} parameters, {4 * size / 2**20:,.1f} MiB as float32")
@@ -71,6 +72,8 @@ def run(config: ImportCheckpointConfig, output: str) -> Reader:
 def _run(config: ImportCheckpointConfig, output: str) -> Reader:
     source = open_source(config.model)
     left = assemble.check(source)
+    for note in source.notes:
+        print(f"import_checkpoint: {note}")
     decoder = dataclasses.replace(source.config, dtype=config.dtype)
     vocabulary = foreign_vocabulary.read(
         config.model, config.beginning_token, config.end_token, decoder.vocabulary_size
@@ -92,6 +95,11 @@ def _run(config: ImportCheckpointConfig, output: str) -> Reader:
             "parameters": sum(int(leaf.size) for leaf in jax.tree.leaves(params)),
             "final_loss": None,
             "vocabulary": vocabulary.digest,
-            "imported": {"family": source.family, "format": source.format, "left_out": left},
+            "imported": {
+                "family": source.family,
+                "format": source.format,
+                "left_out": left,
+                "notes": list(source.notes),
+            },
         }
     )

@@ -1,7 +1,6 @@
 """A Hugging Face folder as a source of tensors for the decoder."""
 
 import re
-from typing import Any
 
 from jax_tda.models.decoder_config import DecoderConfig
 from jax_tda.models.importers import families, names
@@ -29,9 +28,11 @@ class HuggingFaceSource(TensorFolder, Source):
         super().__init__(folder)
         entries = self.read_object("config.json")
         self.family = str(entries.get("model_type", ""))
-        self.config: DecoderConfig = families.decoder_config(self.family, entries, f"{folder}/config.json")
-        self.context = _context(entries)
+        settings = families.settings(self.family, entries, f"{folder}/config.json")
         self.open_tensors()
+        self.config: DecoderConfig = families.decoder_config(self.family, settings, self.shapes)
+        self.context = families.context(settings)
+        self.notes = settings.described()
         self.unused = _BUFFERS
 
     def files(self) -> list[str]:
@@ -54,8 +55,3 @@ class HuggingFaceSource(TensorFolder, Source):
         elif name == "embed_out.weight" and name not in self.shapes:
             name = "lm_head.weight"
         return Origin(name, origin.shape, origin.view, origin.shift)
-
-
-def _context(entries: dict[str, Any]) -> int:
-    names = ("max_position_embeddings", "n_positions", "n_ctx")
-    return next((int(entries[name]) for name in names if entries.get(name)), 2048)

@@ -23,6 +23,7 @@ class Source(abc.ABC):
       context: the longest example that it was made for, in tokens.
       shapes: every tensor's shape.
       unused: matches the names of tensors that are no parameters.
+      notes: what else a reader should know of how it is read, one sentence each.
     """
 
     where: str
@@ -32,6 +33,7 @@ class Source(abc.ABC):
     context: int
     shapes: dict[str, tuple[int, ...]]
     unused: re.Pattern[str]
+    notes: tuple[str, ...] = ()
 
     @abc.abstractmethod
     def find_origins(self, paths: dict[str, tuple[int, ...]]) -> dict[str, Origin]:

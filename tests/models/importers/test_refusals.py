@@ -79,7 +79,7 @@ def test_an_unknown_architecture_is_refused_with_those_that_are_known(folder):
     [
         ({"hidden_act": "relu6"}, "an activation"),
         ({"rope_parameters": {"rope_type": "longrope", "rope_theta": 1.0}}, "longrope"),
-        ({"rope_parameters": {"rope_type": "llama3", "rope_theta": 1.0, "factor": 2.0}}, "original_max_position"),
+        ({"rope_parameters": {"rope_type": "llama3", "rope_theta": 1.0, "factor": 2.0}}, "low_freq_factor"),
         ({"quantization_config": {"bits": 4}}, "quantised weights"),
         ({"num_hidden_layers": None}, "num_hidden_layers"),
     ],
