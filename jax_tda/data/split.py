@@ -50,12 +50,7 @@ def _query(query: records.Query, vocabulary: Vocabulary, context: int) -> Piece:
         prompt, target = query.tokens
         ids, first = [*prompt, *target], len(prompt)
     else:
-        ids, spans = vocabulary.encode_with_offsets(query.text)
-        boundary = len(query.prompt)
-        # A piece across the boundary counts as target. Pieces without width (the leading bytes of a character) belong
-        # to the character at which they start.
-        counts = (start >= boundary or stop > boundary for start, stop in spans)
-        first = next((position for position, counted in enumerate(counts) if counted), len(ids))
+        ids, first = vocabulary.encode_query(query.prompt, query.target)
     if first >= len(ids):
         got = f"{query.target!r} after {query.prompt!r}"
         raise records.Rejected(_where(query), "target without tokens", got=got, expected="at least one token")

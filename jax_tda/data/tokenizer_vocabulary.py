@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,9 @@ from jax_tda.core.errors import InputError
 from jax_tda.data.vocabulary import Vocabulary
 
 TOKENIZER_FILE, IDS_FILE = "tokenizer.json", "tokenizer_ids.json"
+_BYTE = re.compile(r"<0x([0-9A-F]{2})>")
+
+Spans = list[tuple[int, int]]
 
 
 class TokenizerVocabulary(Vocabulary):
@@ -21,6 +25,7 @@ class TokenizerVocabulary(Vocabulary):
       content: the file's bytes.
       beginning_id: what every example starts with.
       end_id: what every passage ends with.
+      split_special_tokens: whether a special token that is written in a text is cut like any other text.
 
     Raises:
       InputError: the bytes are no tokenizer, an id is not one of its own, or `tokenizers` is not installed.
@@ -28,10 +33,14 @@ class TokenizerVocabulary(Vocabulary):
 
     kind = "tokenizer"
 
-    def __init__(self, content: bytes, beginning_id: int, end_id: int):
+    def __init__(self, content: bytes, beginning_id: int, end_id: int, split_special_tokens: bool = False):
         self._content = content
-        self._tokenizer = _parsed(content)
-        self.size = 1 + max(self._tokenizer.get_vocab(with_added_tokens=True).values())
+        self._split = split_special_tokens
+        self._tokenizer = parsed(content)
+        self._tokenizer.encode_special_tokens = split_special_tokens
+        # What follows the pieces adds special tokens, which we do not take, and may cut spaces off their characters.
+        self._tokenizer.post_processor = package().processors.ByteLevel(trim_offsets=False)
+        self.size = 1 + max(self._tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
         self.beginning_id, self.end_id = beginning_id, end_id
         for name, token in (("beginning", beginning_id), ("end", end_id)):
             if not 0 <= token < self.size:
@@ -42,26 +51,60 @@ class TokenizerVocabulary(Vocabulary):
                     remedy="take tokenizer.json and config.json from one model",
                 )
 
-    def encode_with_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+    def encode_with_offsets(self, text: str) -> tuple[list[int], Spans]:
         """The ids of the text's pieces, and the characters that each spells."""
-        encoded = self._tokenizer.encode(text, add_special_tokens=False)
+        encoded = self._encoded(text)
         return encoded.ids, _partitioned(encoded.offsets)
+
+    def encode_with_reaches(self, text: str) -> tuple[list[int], Spans]:
+        """The ids, and every character that each spells a part of, as the package knows them."""
+        encoded = self._encoded(text)
+        return encoded.ids, _by_character(text, encoded.tokens, encoded.offsets)
+
+    def _encoded(self, text: str) -> Any:
+        try:
+            return self._tokenizer.encode(text, add_special_tokens=False)
+        except Exception as problem:  # The package raises Exception itself.
+            raise InputError(
+                "the tokenizer cannot spell a text",
+                got=f"{text[:60]!r} ({problem})",
+                expected="a text of which it knows every piece, or a tokenizer with an unknown token",
+                remedy="leave the text out, or import the model with its whole tokenizer",
+            ) from problem
+
+    def _boundary(self, prompt: str, text: str) -> int:
+        normalizer = self._tokenizer.normalizer
+        if normalizer is None:
+            return len(prompt)
+        # A normaliser may make one character of the prompt's last and the target's first. The package then calls it
+        # the prompt's; it is the target's, like every piece that the target changes.
+        whole = normalizer.normalize_str(text)
+        boundaries = range(len(prompt), 0, -1)
+        return next((b for b in boundaries if whole.startswith(normalizer.normalize_str(text[:b]))), 0)
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of the ids; special tokens have none."""
         text: str = self._tokenizer.decode([int(token) for token in ids], skip_special_tokens=True)
         return text
 
+    def pieces_from(self, start: int) -> list[str]:
+        """The pieces whose ids are `start` or above, in their order."""
+        held = self._tokenizer.get_vocab(with_added_tokens=True)
+        return sorted((piece for piece, number in held.items() if number >= start), key=held.__getitem__)
+
     def files(self) -> dict[str, bytes]:
-        """The tokenizer as it was given, and its two ids."""
-        ids = {"beginning_id": self.beginning_id, "end_id": self.end_id}
+        """The tokenizer as it was given, its two ids, and whether special tokens in a text are split."""
+        ids: dict[str, int | bool] = {"beginning_id": self.beginning_id, "end_id": self.end_id}
+        if self._split:
+            ids["split_special_tokens"] = True
         return {TOKENIZER_FILE: self._content, IDS_FILE: json.dumps(ids).encode()}
 
 
 def from_files(files: Mapping[str, bytes]) -> TokenizerVocabulary:
     """The vocabulary whose `files()` these are."""
     ids = json.loads(files[IDS_FILE])
-    return TokenizerVocabulary(files[TOKENIZER_FILE], ids["beginning_id"], ids["end_id"])
+    split = ids.get("split_special_tokens", False)
+    return TokenizerVocabulary(files[TOKENIZER_FILE], ids["beginning_id"], ids["end_id"], split)
 
 
 def package() -> Any:
@@ -82,28 +125,49 @@ def package() -> Any:
     return tokenizers
 
 
-def _parsed(content: bytes) -> Any:
+def parsed(content: bytes, name: str = "the vocabulary") -> Any:
+    """The tokenizer of the package tokenizers in a tokenizer.json, without its truncation and padding.
+
+    Raises:
+      InputError: the bytes are no tokenizer.json.
+    """
     tokenizers = package()
     try:
-        parsed = tokenizers.Tokenizer.from_buffer(content)
-    except Exception as problem:  # The package raises Exception itself.
+        made = tokenizers.Tokenizer.from_buffer(content)
+    except BaseException as problem:  # The package raises Exception itself, and PanicException beside it.
+        if isinstance(problem, KeyboardInterrupt | SystemExit):
+            raise
         raise InputError(
-            "the vocabulary is not a tokenizer.json",
+            f"{name} is not a tokenizer.json",
             got=f"{len(content)} bytes ({problem})",
             expected="the content of a tokenizer.json",
             remedy="`AutoTokenizer.from_pretrained(…).save_pretrained(folder)` writes one",
         ) from problem
-    parsed.no_truncation()
-    parsed.no_padding()
-    # What follows the pieces adds special tokens, which we do not take, and may cut spaces off their characters.
-    parsed.post_processor = tokenizers.processors.ByteLevel(trim_offsets=False)
-    return parsed
+    made.no_truncation()
+    made.no_padding()
+    return made
 
 
-def _partitioned(offsets: list[tuple[int, int]]) -> list[tuple[int, int]]:
+def _partitioned(offsets: Spans) -> Spans:
     """Spans without overlap: where several pieces spell one character in bytes, only the last has a width."""
     ended = [
         (start, max(start, min(stop, following)))
         for (start, stop), (following, _) in itertools.pairwise([*offsets, (1 << 60, 0)])
     ]
     return ended
+
+
+def _by_character(text: str, tokens: list[str], offsets: Spans) -> Spans:
+    """Byte pieces that the package gives the span of a whole run of unknown characters, each at its own."""
+    reaches = list(offsets)
+    first = 0
+    for (start, stop), run in itertools.groupby(range(len(tokens)), key=offsets.__getitem__):
+        places = list(run)
+        first, spelled = places[0], [_BYTE.fullmatch(tokens[place]) for place in places]
+        if stop - start < 2 or not all(spelled):
+            continue
+        values = bytes(int(found[1], 16) for found in spelled if found)
+        if values == text[start:stop].encode("utf-8"):
+            owners = [at for at in range(start, stop) for _ in text[at].encode("utf-8")]
+            reaches[first : first + len(places)] = [(owner, owner + 1) for owner in owners]
+    return reaches

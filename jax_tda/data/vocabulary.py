@@ -36,6 +36,27 @@ class Vocabulary(abc.ABC):
         Where several pieces spell one character in bytes, they all start at it and only the last has a width.
         """
 
+    def encode_query(self, prompt: str, target: str) -> tuple[list[int], int]:
+        """The ids of prompt + target as ONE text, and the position of the first that is the target's.
+
+        A piece is the target's if any byte that it spells depends on the target: also one that begins in the prompt,
+        one that ends inside the target's first character, and one of a character that both make together (e + ◌́).
+        """
+        text = prompt + target
+        ids, reaches = self.encode_with_reaches(text)
+        boundary = self._boundary(prompt, text)
+        counted = (start >= boundary or stop > boundary for start, stop in reaches)
+        return ids, next((position for position, mine in enumerate(counted) if mine), len(ids))
+
+    def encode_with_reaches(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """The ids of the text's pieces, and for each every character that it spells a part of, as (start, stop)."""
+        ids, spans = self.encode_with_offsets(text)
+        return ids, [(start, max(stop, start + 1)) for start, stop in spans]
+
+    def _boundary(self, prompt: str, text: str) -> int:
+        """Where the target begins; earlier where a character of the prompt is made into one with the target's first."""
+        return len(prompt)
+
     @abc.abstractmethod
     def decode(self, ids: Sequence[int]) -> str:
         """The text of the ids; padding, beginning and end ids have none."""
@@ -100,6 +121,28 @@ class SentencePieceVocabulary(Vocabulary):
         """The ids and their characters; the space that the model itself puts before the text has no width."""
         mapping = self._processor.encode(text, return_type="offset_mapping")
         return mapping["ids"], mapping["offsets"]
+
+    def encode_with_reaches(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """The ids, and the characters that each spells a part of, also where normalisation made several of one."""
+        mapping = self._processor.encode(text, return_type="offset_mapping")
+        normal, origins = self._processor.normalize(text, with_offsets=True)
+        # Several normalised characters of one original share its place, so the next one begins where the place changes.
+        following = list(origins)
+        for place in range(len(normal) - 1, -1, -1):
+            same = origins[place] == origins[place + 1]
+            following[place] = following[place + 1] if same else origins[place + 1]
+        reaches, place, spelled = [], 0, 0
+        for token, piece in zip(mapping["ids"], mapping["pieces"], strict=True):
+            if self._processor.is_byte(token):
+                reaches.append((origins[place], following[place]))
+                spelled += 1
+                if spelled == len(normal[place].encode("utf-8")):
+                    place, spelled = place + 1, 0
+            else:
+                last = place + len(piece) - 1
+                reaches.append((origins[place], following[last]))
+                place = last + 1
+        return mapping["ids"], reaches
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of the ids; an unknown id reads ' ⁇ '."""

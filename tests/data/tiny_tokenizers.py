@@ -1,7 +1,9 @@
 """Tokenizers of the kinds that foreign models bring, trained in a moment on a text with everything in it."""
 
+import io
 import json
 
+import sentencepiece
 import tokenizers
 
 NASTY = (
@@ -50,3 +52,66 @@ def metaspace():
 
 
 MAKERS = {"byte level": byte_level, "single digits": lambda: byte_level(True), "byte fallback": metaspace}
+
+# A dozen scripts, characters of several bytes, compositions, and what normalisers change.
+SCRIPTS = (
+    "It is the end; naïve café, ﬁne.",
+    "Это конец, ёлка и й.",
+    "Ελληνικά: ΑΒΓ ς άέ",
+    "यह हिन्दी है भम",
+    "هذا نص عربي",
+    "זה טקסט עברי",
+    "นี่คือภาษาไทย",
+    "这是中文，東京都。",
+    "日本語のテキスト ガギ",
+    "한국어 \u1112\u1161\u11ab",
+    "ይህ አማርኛ ነው",
+    "இது தமிழ்",
+    "ეს ქართულია",
+    "½ ① ｆｕｌｌ e\u0301 n\u0303 1234 3.14 👩‍👩‍👧 🇲🇳",
+    "  two  spaces \n\n and\tlines ",
+    "<end>the<begin> <end> is|im_start|<|im_start|>user",
+)
+
+
+def word_piece(lower=True):
+    made = tokenizers.Tokenizer(tokenizers.models.WordPiece(unk_token="[UNK]"))
+    made.normalizer = tokenizers.normalizers.BertNormalizer(lowercase=lower)
+    made.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+    made.decoder = tokenizers.decoders.WordPiece()
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *SPECIAL]
+    trainer = tokenizers.trainers.WordPieceTrainer(vocab_size=400, special_tokens=special)
+    made.train_from_iterator([*SCRIPTS[:12], "the End is Here", NASTY] * 2, trainer)
+    ids = [(token, made.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
+    made.post_processor = tokenizers.processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ids)
+    return made
+
+
+def unigram():
+    pieces = [("<unk>", 0.0), ("<begin>", 0.0), ("<end>", 0.0)]
+    pieces += [(f"<0x{byte:02X}>", -20.0) for byte in range(256)]
+    pieces += [(piece, -float(2 + rank % 7)) for rank, piece in enumerate(["▁the", "▁", "t", "h", "e", "▁1", "1", "⁄", "2"])]
+    pieces += [("▁यह", -4.0), ("东", -5.0), ("é", -3.0), ("▁e", -3.5), ("en", -3.0), ("d", -4.0)]
+    made = tokenizers.Tokenizer(tokenizers.models.Unigram(pieces, 0, byte_fallback=True))
+    made.normalizer = tokenizers.normalizers.NFKC()
+    made.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace()
+    decoders = tokenizers.decoders
+    made.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace()])
+    made.add_special_tokens(SPECIAL)
+    return made
+
+
+def sentence_pieces(kind="bpe", rule="nmt_nfkc", **more):
+    written = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter([*SCRIPTS[:3], "the end is here, x ½ and 1/2 it is café", *SCRIPTS[7:9]] * 3),
+        model_writer=written,
+        vocab_size=420,
+        hard_vocab_limit=False,
+        model_type=kind,
+        byte_fallback=True,
+        normalization_rule_name=rule,
+        minloglevel=2,
+        **more,
+    )
+    return written.getvalue()
