@@ -71,7 +71,7 @@ class SentencePieceFile:
           legacy: whether every stretch between added tokens has a prefix space, or the first alone.
           renamed: other texts of pieces, by id; one that is another piece's is left as it is.
         """
-        spec, trainer = self.model.normalizer_spec, self.model.trainer_spec
+        trainer = self.model.trainer_spec
         texts = [piece.piece for piece in self.model.pieces]
         if self.kind == "BPE":
             kept = {text for number, text in enumerate(texts) if number not in renamed}

@@ -69,6 +69,7 @@ def build(files: TokenizerFiles) -> Built:
             expected=f"{TOKENIZER_FILE}, or a SentencePiece {MODEL_FILE}",
             remedy=_SAVE,
         )
+    settings.setdefault("extra_special_tokens", settings.get("additional_special_tokens"))
     before = made.to_str()
     named = _add(made, name, settings, added)
     # The bytes of the file where nothing was added to them, so that they do not depend on the package's writing.
@@ -92,8 +93,6 @@ def _settings(files: TokenizerFiles, name: str) -> dict[str, Any]:
             settings["extra_special_tokens"] = [*before, *(token for token in more if token not in before)]
         elif more:
             settings["extra_special_tokens"] = more
-    if "extra_special_tokens" not in settings and "additional_special_tokens" in settings:
-        settings["extra_special_tokens"] = settings["additional_special_tokens"]
     if isinstance(settings.get("extra_special_tokens"), dict):
         settings["model_specific"] = settings.pop("extra_special_tokens")
     padding = files.tokenizer.get("padding")
@@ -151,7 +150,6 @@ def _of_model(files: TokenizerFiles, name: str, settings: dict[str, Any], added:
     if name not in (GENERIC, "LlamaTokenizer", "GemmaTokenizer"):
         raise files.refused(MODEL_FILE, "", f"a {name}", "a tokenizer of SentencePiece's kind", _SAVE)
     settings["additional_special_tokens"] = read.added(name == GENERIC)
-    settings.setdefault("extra_special_tokens", settings["additional_special_tokens"])
     if name != GENERIC:
         if read.kind != "BPE":
             raise files.refused(MODEL_FILE, "", read.kind, f"a BPE model, which {name} builds", _SAVE)

@@ -63,7 +63,7 @@ WITHOUT_EFFECT = frozenset(
     "max_len max_length merges_file model_input_names name_or_path never_split pad_to_multiple_of pad_token_type_id "
     "padding_side processor_class response_schema response_template sp_model_kwargs spaces_between_special_tokens "
     "special_tokens_map_file stride tokenizer_file tokenizer_type tokenizer_version trim_offsets truncation_side "
-    "truncation_strategy use_default_system_prompt use_fast verbose vocab_file wordpieces_prefix".split()
+    "truncation_strategy use_default_system_prompt tokenizer use_fast verbose vocab_file wordpieces_prefix".split()
 )
 _TOKENIZER_KEYS = frozenset(
     "version truncation padding added_tokens normalizer pre_tokenizer post_processor decoder model".split()

@@ -3,13 +3,15 @@
 import itertools
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from jax_tda.core.errors import InputError
 from jax_tda.data.vocabulary import Vocabulary
 
 TOKENIZER_FILE, IDS_FILE = "tokenizer.json", "tokenizer_ids.json"
+# The package's span of a longer run of unknown characters is left whole: such a run is noise, and pairs are many.
+_LONGEST_RUN = 2_000
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 
 Spans = list[tuple[int, int]]
@@ -59,7 +61,7 @@ class TokenizerVocabulary(Vocabulary):
     def encode_with_reaches(self, text: str) -> tuple[list[int], Spans]:
         """The ids, and every character that each spells a part of, as the package knows them."""
         encoded = self._encoded(text)
-        return encoded.ids, _by_character(text, encoded.tokens, encoded.offsets)
+        return encoded.ids, _by_character(text, encoded.tokens, encoded.offsets, self._normalized)
 
     def _encoded(self, text: str) -> Any:
         try:
@@ -73,14 +75,17 @@ class TokenizerVocabulary(Vocabulary):
             ) from problem
 
     def _boundary(self, prompt: str, text: str) -> int:
-        normalizer = self._tokenizer.normalizer
-        if normalizer is None:
+        if self._tokenizer.normalizer is None:
             return len(prompt)
         # A normaliser may make one character of the prompt's last and the target's first. The package then calls it
         # the prompt's; it is the target's, like every piece that the target changes.
-        whole = normalizer.normalize_str(text)
+        whole = self._normalized(text)
         boundaries = range(len(prompt), 0, -1)
-        return next((b for b in boundaries if whole.startswith(normalizer.normalize_str(text[:b]))), 0)
+        return next((b for b in boundaries if whole.startswith(self._normalized(text[:b]))), 0)
+
+    def _normalized(self, text: str) -> str:
+        normalizer = self._tokenizer.normalizer
+        return text if normalizer is None else str(normalizer.normalize_str(text))
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of the ids; special tokens have none."""
@@ -157,17 +162,22 @@ def _partitioned(offsets: Spans) -> Spans:
     return ended
 
 
-def _by_character(text: str, tokens: list[str], offsets: Spans) -> Spans:
+def _by_character(text: str, tokens: list[str], offsets: Spans, normalize: Callable[[str], str]) -> Spans:
     """Byte pieces that the package gives the span of a whole run of unknown characters, each at its own."""
     reaches = list(offsets)
-    first = 0
     for (start, stop), run in itertools.groupby(range(len(tokens)), key=offsets.__getitem__):
         places = list(run)
-        first, spelled = places[0], [_BYTE.fullmatch(tokens[place]) for place in places]
-        if stop - start < 2 or not all(spelled):
+        # The package ends a composed character's span behind its first part.
+        stop = offsets[places[-1] + 1][0] if places[-1] + 1 < len(offsets) else len(text)
+        spelled = [found for place in places if (found := _BYTE.fullmatch(tokens[place]))]
+        if not 2 <= stop - start <= _LONGEST_RUN or len(spelled) < len(places):
             continue
-        values = bytes(int(found[1], 16) for found in spelled if found)
-        if values == text[start:stop].encode("utf-8"):
-            owners = [at for at in range(start, stop) for _ in text[at].encode("utf-8")]
-            reaches[first : first + len(places)] = [(owner, owner + 1) for owner in owners]
+        values = bytes(int(found[1], 16) for found in spelled)
+        # Where the characters up to one become what the run begins with, that one ends a stretch of its own.
+        made = [(at, normalize(text[start:at]).encode()) for at in range(start, stop + 1)]
+        ends = [(at, len(value)) for at, value in made if values.startswith(value)]
+        if ends[0] == (start, 0) and ends[-1] == (stop, len(values)):
+            pairs = itertools.pairwise(ends)
+            owned = [(a, b) for (a, before), (b, after) in pairs for _ in range(after - before)]
+            reaches[places[0] : places[-1] + 1] = owned
     return reaches

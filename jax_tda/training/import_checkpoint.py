@@ -46,6 +46,7 @@ def plan(config: ImportCheckpointConfig, output: str) -> str:
     if config.model:
         with files.local(config.model) as model:
             lines += _described(open_source(model))
+            lines += [f"  {remark}" for remark in foreign_vocabulary.remarks(model)]
     return "\n".join(lines)
 
 
@@ -78,6 +79,8 @@ def _run(config: ImportCheckpointConfig, output: str) -> Reader:
     vocabulary = foreign_vocabulary.read(
         config.model, config.beginning_token, config.end_token, decoder.vocabulary_size
     )
+    for remark in foreign_vocabulary.remarks(config.model):
+        print(f"import_checkpoint: {remark}")
     # The files are the job's input, but no artifact: their digests stand among the settings.
     digests = {Path(name).name: sources.identity(name, "", "") for name in source.files()}
     writer = begin(output, checkpoint_artifact.KIND, settings(config) | {"files": digests}, {})

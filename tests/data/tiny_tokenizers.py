@@ -80,8 +80,8 @@ def word_piece(lower=True):
     made.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
     made.decoder = tokenizers.decoders.WordPiece()
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *SPECIAL]
-    trainer = tokenizers.trainers.WordPieceTrainer(vocab_size=400, special_tokens=special)
-    made.train_from_iterator([*SCRIPTS[:12], "the End is Here", NASTY] * 2, trainer)
+    trainer = tokenizers.trainers.WordPieceTrainer(vocab_size=700, special_tokens=special)
+    made.train_from_iterator([*SCRIPTS[:13], "the End is Here", NASTY] * 2, trainer)
     ids = [(token, made.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
     made.post_processor = tokenizers.processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ids)
     return made
@@ -90,7 +90,9 @@ def word_piece(lower=True):
 def unigram():
     pieces = [("<unk>", 0.0), ("<begin>", 0.0), ("<end>", 0.0)]
     pieces += [(f"<0x{byte:02X}>", -20.0) for byte in range(256)]
-    pieces += [(piece, -float(2 + rank % 7)) for rank, piece in enumerate(["▁the", "▁", "t", "h", "e", "▁1", "1", "⁄", "2"])]
+    pieces += [
+        (piece, -float(2 + rank % 7)) for rank, piece in enumerate(["▁the", "▁", "t", "h", "e", "▁1", "1", "⁄", "2"])
+    ]
     pieces += [("▁यह", -4.0), ("东", -5.0), ("é", -3.0), ("▁e", -3.5), ("en", -3.0), ("d", -4.0)]
     made = tokenizers.Tokenizer(tokenizers.models.Unigram(pieces, 0, byte_fallback=True))
     made.normalizer = tokenizers.normalizers.NFKC()
