@@ -92,7 +92,7 @@ class Field:
     @property
     def use(self) -> str:
         """What is done with it."""
-        return "no effect" if self.idle else "must be" if self.only else "read"
+        return "no effect" if self.idle else "must be" if self.only or self.kind in ("off", "scale") else "read"
 
 
 @dataclasses.dataclass

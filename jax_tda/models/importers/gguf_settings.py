@@ -54,7 +54,7 @@ def read(header: Header, where: str) -> tuple[str, Settings, dict[str, Any]]:
     general = {
         key: value
         for key, value in header.fields.items()
-        if not key.startswith((prefix, "general.", "tokenizer.", "split."))
+        if not key.startswith((prefix, "general.", "tokenizer.", "split.", "quantize."))
     }
     settings.unknown.update(general)
     return architecture, settings, _entries(architecture, settings, header)

@@ -8,8 +8,10 @@ import logging
 import jax
 import numpy as np
 import pytest
+import transformers
 
 from jax_tda.core.errors import InputError
+from jax_tda.models import rotary
 from jax_tda.models.decoder import Decoder
 from jax_tda.models.importers import assemble, families
 from jax_tda.models.importers.family_fields import TABLES
@@ -62,8 +64,30 @@ def test_positions_of_every_family_kind_layout_and_tie_are_those_of_transformers
     expect_the_reference(tmp_path, written.config(family, rope, layout, tied))
 
 
-def without(entries, *names):
-    return {name: value for name, value in entries.items() if name not in names}
+@pytest.mark.parametrize("family", written.FAMILIES)
+def test_wavelengths_and_magnitudes_of_every_kind_layout_and_tie_are_those_of_transformers(family):
+    """Frequencies and scaling of its own module, for the whole product, of which logits are compared on a sample."""
+    for rope, layout, tied in itertools.product(written.ROPES, written.LAYOUTS, (False, True)):
+        entries = written.config(family, rope, layout, tied)
+        made = families.decoder_config(
+            family, families.settings(family, entries, "config.json"), dict.fromkeys("abcd", (48, 64))
+        )
+        read = transformers.AutoConfig.for_model(**entries)
+        theirs = next(
+            module
+            for name, module in transformers.AutoModel.from_config(read).named_modules()
+            if name.endswith("rotary_emb")
+        )
+        kinds = [("", made.rope_theta, made.rope_factors, made.rope_magnitude)]
+        if family == "gemma3_text":
+            near = made.local_rope_theta, made.local_rope_factors, made.local_rope_magnitude
+            kinds = [("full_attention_", *kinds[0][1:]), ("sliding_attention_", *near)]
+        for prefix, theta, factors, magnitude in kinds:
+            frequencies = rotary.frequencies(theta, made.turned_size, factors)
+            expected = getattr(theirs, f"{prefix}inv_freq").numpy()
+            np.testing.assert_allclose(frequencies, expected, rtol=1e-5, err_msg=f"{rope}, {layout}, {prefix}")
+            assert magnitude == pytest.approx(getattr(theirs, f"{prefix}attention_scaling"), rel=1e-6)
+        assert made.tied == tied == read.tie_word_embeddings
 
 
 @pytest.mark.parametrize("family", written.FAMILIES)
