@@ -6,12 +6,14 @@ A row of numbers is what shares a scale: the p × p matrix of one example's bloc
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Literal, get_args
 
 import jax.numpy as jnp
 import numpy as np
 
 from jax_tda.core import seeds
+from jax_tda.core.bounds import Bound
+from jax_tda.core.declared import declared, demand
 from jax_tda.core.errors import InputError
 
 # The greatest code of each integer type; the scale is such that no code is beyond it.
@@ -19,7 +21,8 @@ _GREATEST = {"int8": 127, "int4": 7}
 # From here on a block's numbers, none larger than their root mean square, could all become 0.
 _COARSEST = 2.0
 _FLOATS = {"float32": np.dtype(np.float32), "bfloat16": np.dtype(jnp.bfloat16)}
-TYPES = (*_FLOATS, *_GREATEST)
+Type = Literal["float32", "bfloat16", "int8", "int4"]
+TYPES: tuple[Type, ...] = get_args(Type)
 # Of the subspace iteration: directions beyond the rank, and products with M Mᵀ. On the demo's encodings they leave 1 %
 # more energy behind than the best factors do, in less than half the time of a full decomposition.
 _SPARE, _ITERATIONS = 4, 2
@@ -40,6 +43,7 @@ class Part:
 
 
 @dataclasses.dataclass(frozen=True)
+@declared("store")
 class StoreConfig:
     """The format of stored encodings.
 
@@ -52,19 +56,13 @@ class StoreConfig:
         are compressed. 0 takes the finest scale that the type has room for, and compresses nothing.
     """
 
-    type: str = "float32"
-    rank: int = 0
-    step: float = 0.0
+    type: Type = "float32"
+    rank: Annotated[int, Bound(0, 2**14, meaning="0 for whole matrices")] = 0
+    step: Annotated[float, Bound(at_least=0, below=_COARSEST)] = 0.0
 
     def __post_init__(self) -> None:
-        integer = self.type in _GREATEST
-        if self.type not in TYPES or self.rank < 0 or not 0 <= self.step < _COARSEST or (self.step and not integer):
-            raise InputError(
-                "the store has no such format",
-                got=f"type {self.type}, rank {self.rank}, step {self.step}",
-                expected=f"type {', '.join(TYPES)}; rank ≥ 0; 0 ≤ step < {_COARSEST:g}, and 0 for floats",
-                remedy="set store.type, store.rank and store.step; docs/store.md compares formats",
-            )
+        whole = self.type in _FLOATS
+        demand(self, not (self.step and whole), "step", "0 for floats; docs/store.md compares formats")
 
     def parts(self, blocks: int, p: int, rows: int = 0) -> dict[str, Part]:
         """The arrays that hold rows of `blocks` matrices of p × p, or of `rows` × p, by name.

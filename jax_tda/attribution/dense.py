@@ -10,12 +10,15 @@ from jax_tda.artifacts.together import by_first
 from jax_tda.attribution import comparison, scan
 from jax_tda.attribution.run import correction_facts
 from jax_tda.core.config import input_path, machine, settings
+from jax_tda.core.declared import declared
 from jax_tda.core.mesh import MeshConfig
+from jax_tda.core.quantities import Path, QueriesAtOnce
 
 KIND = "scores"
 
 
 @dataclasses.dataclass(frozen=True)
+@declared("score_densely")
 class ScoreDenselyConfig:
     """Which encodings are compared, and how.
 
@@ -28,11 +31,11 @@ class ScoreDenselyConfig:
       mesh: how devices share the work.
     """
 
-    train: str = input_path()
-    query: str = input_path()
-    correction: str = input_path()
+    train: Path = input_path(required=True)
+    query: Path = input_path(required=True)
+    correction: Path = input_path()
     unit_norm: bool = True
-    queries_at_once: int = 1024
+    queries_at_once: QueriesAtOnce = 1024
     mesh: MeshConfig = machine(MeshConfig())
 
 

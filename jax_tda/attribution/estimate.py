@@ -10,14 +10,17 @@ from jax_tda.artifacts.shares import Shares
 from jax_tda.attribution import curvature
 from jax_tda.core import processes, seeds
 from jax_tda.core.config import input_path, machine, settings
+from jax_tda.core.declared import declared
 from jax_tda.core.errors import InputError
 from jax_tda.core.mesh import MeshConfig
 from jax_tda.core.progress import Progress
+from jax_tda.core.quantities import ExamplesAtOnce, ExamplesOrAll, Path, Seed
 
 KIND = "curvature"
 
 
 @dataclasses.dataclass(frozen=True)
+@declared("estimate_curvature")
 class EstimateCurvatureConfig:
     """Which encodings R is estimated from.
 
@@ -29,10 +32,10 @@ class EstimateCurvatureConfig:
       mesh: how devices share the work.
     """
 
-    encodings: str = input_path()
-    sample_size: int = 4096
-    seed: int = 0
-    rows_at_once: int = 512
+    encodings: Path = input_path(required=True)
+    sample_size: ExamplesOrAll = 4096
+    seed: Seed = 0
+    rows_at_once: ExamplesAtOnce = 512
     mesh: MeshConfig = machine(MeshConfig())
 
 

@@ -11,11 +11,13 @@ from jax_tda.artifacts.artifact import Reader, Writer, begin, open_artifact
 from jax_tda.artifacts.encodings import OK, EncodingStore, check_facts, open_encodings
 from jax_tda.artifacts.together import by_first
 from jax_tda.attribution import comparison, lines, scan
-from jax_tda.attribution.run import check_top_k, correction_facts
+from jax_tda.attribution.run import correction_facts
 from jax_tda.attribution.top_k import Best, Ends
 from jax_tda.core import files
 from jax_tda.core import mesh as meshes
-from jax_tda.core.config import input_path, settings
+from jax_tda.core.config import complete_part, input_path, settings
+from jax_tda.core.declared import declared
+from jax_tda.core.quantities import Name, Path, QueriesAtOnce, TopK
 from jax_tda.data import corpus as corpora
 from jax_tda.encoding import run as encoding
 from jax_tda.encoding.run import EncodeConfig
@@ -23,6 +25,7 @@ from jax_tda.models import checkpoint_artifact
 
 
 @dataclasses.dataclass(frozen=True)
+@declared("score_corpus")
 class ScoreCorpusConfig:
     """Which corpus is ranked for which queries, how it is encoded, and how the two are compared.
 
@@ -37,14 +40,14 @@ class ScoreCorpusConfig:
       queries_at_once: queries scored per pass over a shard.
     """
 
-    query: str = input_path()
-    correction: str = input_path()
-    answers: str = input_path()
-    encode: EncodeConfig = dataclasses.field(default_factory=EncodeConfig)
-    method: str = "trackstar"
+    query: Path = input_path(required=True)
+    correction: Path = input_path()
+    answers: Path = input_path(required=True)
+    encode: EncodeConfig = complete_part(EncodeConfig)
+    method: Name = "trackstar"
     unit_norm: bool = True
-    top_k: int = 100
-    queries_at_once: int = 1024
+    top_k: TopK = 100
+    queries_at_once: QueriesAtOnce = 1024
 
 
 def plan(config: ScoreCorpusConfig, output: str) -> str:
@@ -62,8 +65,6 @@ def run(config: ScoreCorpusConfig, output: str) -> Reader:
     The ranking is that of `encode` and `score` with the same settings, the store's format included, up to rounding.
     """
     meshes.one_cpu_device_per_core()
-    check_top_k("score_corpus.top_k", config.top_k)
-    encoding.check_choices(config.encode)
     config.encode.store.parts(1, config.encode.projected_size)
     examples, query = corpora.open_corpus(config.encode.examples), open_encodings(config.query)
     checkpoint = open_artifact(config.encode.checkpoint, checkpoint_artifact.KIND)

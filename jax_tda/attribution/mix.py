@@ -11,12 +11,15 @@ from jax_tda.artifacts.encodings import check_joinable, joined_facts, open_encod
 from jax_tda.artifacts.together import by_first
 from jax_tda.attribution import curvature, estimate, scan
 from jax_tda.core.config import input_path, settings
+from jax_tda.core.declared import declared
 from jax_tda.core.errors import InputError
+from jax_tda.core.quantities import Component, Damping, Fraction, Path, QueryWeight
 
 KIND = "correction"
 
 
 @dataclasses.dataclass(frozen=True)
+@declared("mix_curvature")
 class MixCurvatureConfig:
     """How R is mixed for a task, and damped.
 
@@ -30,13 +33,13 @@ class MixCurvatureConfig:
       damping: in units of each block's mean eigenvalue.
     """
 
-    train: str = input_path()
-    query: str = input_path()
-    encodings: str = input_path()
-    query_weight: float = -1.0
-    component_fraction: float = 0.015
-    component: int = 0
-    damping: float = 0.1
+    train: Path = input_path(required=True)
+    query: Path = input_path()
+    encodings: Path = input_path()
+    query_weight: QueryWeight = -1.0
+    component_fraction: Fraction = 0.015
+    component: Component = 0
+    damping: Damping = 0.1
 
 
 def plan(config: MixCurvatureConfig, output: str) -> str:

@@ -13,11 +13,13 @@ from jax_tda.attribution import comparison, lines, scan
 from jax_tda.attribution.comparison import Comparison
 from jax_tda.attribution.top_k import Best, Ends, merged
 from jax_tda.core.config import input_path, machine, settings
-from jax_tda.core.errors import InputError
+from jax_tda.core.declared import declared
 from jax_tda.core.mesh import MeshConfig
+from jax_tda.core.quantities import Name, Path, QueriesAtOnce, TopK
 
 
 @dataclasses.dataclass(frozen=True)
+@declared("score")
 class ScoreConfig:
     """Which encodings are compared, and how.
 
@@ -33,14 +35,14 @@ class ScoreConfig:
       mesh: how devices share the work.
     """
 
-    train: str = input_path()
-    query: str = input_path()
-    correction: str = input_path()
-    answers: str = input_path()
-    method: str = "trackstar"
+    train: Path = input_path(required=True)
+    query: Path = input_path(required=True)
+    correction: Path = input_path()
+    answers: Path = input_path(required=True)
+    method: Name = "trackstar"
     unit_norm: bool = True
-    top_k: int = 100
-    queries_at_once: int = 1024
+    top_k: TopK = 100
+    queries_at_once: QueriesAtOnce = 1024
     mesh: MeshConfig = machine(MeshConfig())
 
 
@@ -54,7 +56,6 @@ def run(config: ScoreConfig, output: str) -> Reader:
 
     Each process scans its own shards; what it found so far is kept, and a killed run goes on from it.
     """
-    check_top_k("score.top_k", config.top_k)
     train, query = open_encodings(config.train), open_encodings(config.query)
     check_joinable(train.reader, query.reader)
     inputs = {"train": train.reader, "query": query.reader, "answers": open_artifact(config.answers, "answers")}
@@ -70,12 +71,6 @@ def run(config: ScoreConfig, output: str) -> Reader:
     count = writer.write_lines(f"{config.method}.jsonl", lines.of(ends, query.ids, train.ids, exact, config.top_k))
     facts = {"method": config.method, "queries": count, "left_out": train.facts["left_out"]}
     return writer.finish(facts | correction_facts(correction))
-
-
-def check_top_k(name: str, top_k: int) -> None:
-    """Refuses to keep nothing."""
-    if top_k < 1:
-        raise InputError(f"{name} is not possible", got=top_k, expected="at least 1", remedy="raise it")
 
 
 def correction_facts(correction: Reader | None) -> dict[str, Any]:

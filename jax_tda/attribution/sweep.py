@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,14 +13,18 @@ from jax_tda.artifacts.artifact import Reader, begin, open_artifact
 from jax_tda.artifacts.encodings import EncodingStore, check_joinable, open_encodings
 from jax_tda.artifacts.together import by_first
 from jax_tda.attribution import curvature, estimate, lines, mix, scan, similarity
-from jax_tda.attribution.run import check_top_k
 from jax_tda.attribution.top_k import Best, Ends
+from jax_tda.core.bounds import Items
 from jax_tda.core.config import input_path, machine, settings
-from jax_tda.core.errors import InputError
+from jax_tda.core.declared import declared, demand
 from jax_tda.core.mesh import MeshConfig
+from jax_tda.core.quantities import Component, Damping, Fraction, Name, Path, QueriesAtOnce, QueryWeight, TopK
+
+_EACH_ONCE = Items(1, 64, different=True)
 
 
 @dataclasses.dataclass(frozen=True)
+@declared("score_sweep")
 class ScoreSweepConfig:
     """Which encodings are compared, and every setting under which they are.
 
@@ -41,20 +45,24 @@ class ScoreSweepConfig:
       mesh: how devices share the work.
     """
 
-    train: str = input_path()
-    query: str = input_path()
-    train_curvature: str = input_path()
-    query_curvature: str = input_path()
-    answers: str = input_path()
-    method: str = "trackstar"
-    query_weights: tuple[float, ...] = (-1.0,)
-    dampings: tuple[float, ...] = (0.1,)
-    unit_norms: tuple[bool, ...] = (True,)
-    top_ks: tuple[int, ...] = (100,)
-    component_fraction: float = 0.015
-    component: int = 0
-    queries_at_once: int = 1024
+    train: Path = input_path(required=True)
+    query: Path = input_path(required=True)
+    train_curvature: Path = input_path(required=True)
+    query_curvature: Path = input_path()
+    answers: Path = input_path(required=True)
+    method: Name = "trackstar"
+    query_weights: Annotated[tuple[QueryWeight, ...], _EACH_ONCE] = (-1.0,)
+    dampings: Annotated[tuple[Damping, ...], _EACH_ONCE] = (0.1,)
+    unit_norms: Annotated[tuple[bool, ...], _EACH_ONCE] = (True,)
+    top_ks: Annotated[tuple[TopK, ...], _EACH_ONCE] = (100,)
+    component_fraction: Fraction = 0.015
+    component: Component = 0
+    queries_at_once: QueriesAtOnce = 1024
     mesh: MeshConfig = machine(MeshConfig())
+
+    def __post_init__(self) -> None:
+        rules = sum(weight < 0 for weight in self.query_weights)
+        demand(self, rules <= 1, "query_weights", "at most one negative number, which means the rule")
 
 
 class _Scores(NamedTuple):
@@ -120,26 +128,8 @@ def run(config: ScoreSweepConfig, output: str) -> Reader:
 
 
 def _check(config: ScoreSweepConfig) -> None:
-    for name in ("query_weights", "dampings", "unit_norms", "top_ks"):
-        values = getattr(config, name)
-        if not values or len(set(values)) < len(values):
-            raise InputError(
-                f"score_sweep.{name} is not possible",
-                got=values,
-                expected="at least one value, and each once",
-                remedy=f"set score_sweep.{name} to a list of different values",
-            )
-    if sum(weight < 0 for weight in config.query_weights) > 1:
-        raise InputError(
-            "score_sweep.query_weights is not possible",
-            got=config.query_weights,
-            expected="at most one negative number, which means the rule",
-            remedy="leave -1.0 as the only negative one",
-        )
     for weight in config.query_weights:
         mix.check_weight("score_sweep.query_weights", weight, config.query_curvature)
-    for top_k in config.top_ks:
-        check_top_k("score_sweep.top_ks", top_k)
 
 
 def _combinations(config: ScoreSweepConfig) -> list[tuple[str, float, float, bool, int]]:

@@ -2,20 +2,23 @@
 
 import dataclasses
 from collections.abc import Iterable
+from typing import Literal
 
 from jax_tda.artifacts import ranking
 from jax_tda.artifacts.artifact import Reader, begin, open_artifact
 from jax_tda.artifacts.together import by_first
 from jax_tda.baselines import controls, lexical
 from jax_tda.core.config import input_path, settings
-from jax_tda.core.errors import InputError
+from jax_tda.core.declared import declared
+from jax_tda.core.quantities import Path, Seed, TopK
 from jax_tda.data import corpus as corpora
 
-METHODS = ("bm25", "bm25_prompt", "gold", "random")
+Method = Literal["bm25", "bm25_prompt", "gold", "random"]
 _Ends = tuple[controls.Rows, controls.Rows]
 
 
 @dataclasses.dataclass(frozen=True)
+@declared("rank_baseline")
 class RankBaselineConfig:
     """Which baseline.
 
@@ -29,12 +32,12 @@ class RankBaselineConfig:
       bm25: BM25's settings.
     """
 
-    corpus: str = input_path()
-    queries: str = input_path()
-    answers: str = input_path()
-    method: str = "bm25"
-    top_k: int = 100
-    seed: int = 0
+    corpus: Path = input_path(required=True)
+    queries: Path = input_path(required=True)
+    answers: Path = input_path(required=True)
+    method: Method = "bm25"
+    top_k: TopK = 100
+    seed: Seed = 0
     bm25: lexical.LexicalConfig = dataclasses.field(default_factory=lexical.LexicalConfig)
 
 
@@ -46,17 +49,6 @@ def plan(config: RankBaselineConfig, output: str) -> str:
 @by_first
 def run(config: RankBaselineConfig, output: str) -> Reader:
     """Writes one ranking, `METHOD.jsonl`, with a line for every query."""
-    if config.method not in METHODS:
-        raise InputError(
-            "unknown baseline",
-            got=config.method,
-            expected=", ".join(METHODS),
-            remedy="set rank_baseline.method to one of them",
-        )
-    if config.top_k < 1:
-        raise InputError(
-            "rank_baseline.top_k is not possible", got=config.top_k, expected="at least 1", remedy="raise it"
-        )
     corpus, queries = corpora.open_corpus(config.corpus), corpora.open_corpus(config.queries)
     inputs = {"corpus": corpus.reader, "queries": queries.reader, "answers": open_artifact(config.answers, "answers")}
     writer = begin(output, ranking.KIND, settings(config), inputs, name=config.method)
@@ -86,4 +78,5 @@ def _rank(config: RankBaselineConfig, corpus: corpora.Corpus, queries: corpora.C
         return (controls.gold(found, config.top_k) for found in golden)
     field = "prompt" if config.method == "bm25_prompt" else "text"
     asked = [record[field] for record in queries.records]
-    return lexical.bm25([record["text"] for record in corpus.records], asked, config.top_k, config.bm25)
+    passages = [record["text"] for record in corpus.records]
+    return lexical.bm25(passages, asked, config.top_k, config.bm25, corpus.vocabulary.encode)

@@ -3,15 +3,51 @@
 import dataclasses
 from typing import Any
 
-_INPUT, _MACHINE = "input", "machine"
+from jax_tda.core.errors import InputError
+
+_INPUT, _MACHINE, _REQUIRED = "input", "machine", "required"
 
 
-def input_path(default: str = "") -> Any:
+def input_path(default: str = "", *, required: bool = False) -> Any:
     """A config field that names an artifact or file read by the job.
 
     Its path says nothing about the result: the manifest records the input's digest instead.
+
+    Args:
+      required: whether the job cannot run without it; a dry run and a job that merely contains the config may.
     """
-    return dataclasses.field(default=default, metadata={_INPUT: True})
+    return dataclasses.field(default=default, metadata={_INPUT: True, _REQUIRED: required})
+
+
+def is_input(field: dataclasses.Field) -> bool:
+    """Whether a field was made by `input_path`."""
+    return bool(field.metadata.get(_INPUT))
+
+
+def complete_part(config: Any) -> Any:
+    """A config field that is a config itself, and whose required inputs the job that contains it needs too."""
+    return dataclasses.field(default_factory=config, metadata={_REQUIRED: True})
+
+
+def check_complete(job: str, config: Any) -> None:
+    """Refuses to run a job without an input that it needs.
+
+    Raises:
+      InputError: naming the first that is empty.
+    """
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if not field.metadata.get(_REQUIRED):
+            continue
+        if dataclasses.is_dataclass(value):
+            check_complete(field.name, value)
+        elif not value:
+            raise InputError(
+                f"{job}.{field.name} is not set",
+                got="no path",
+                expected="the path of what the job reads",
+                remedy=f"add `{job}.{field.name} = 'PATH'` to the config, or give it as --gin_bindings",
+            )
 
 
 def machine(default: Any) -> Any:

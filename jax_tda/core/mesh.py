@@ -5,13 +5,15 @@ import dataclasses
 import math
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jax_tda.core import processes
+from jax_tda.core.bounds import Bound
+from jax_tda.core.declared import declared, demand
 from jax_tda.core.errors import InputError
 
 DATA, MODEL = "data", "model"
@@ -53,10 +55,8 @@ def one_cpu_device_per_core(most: int = 8) -> None:
             jax.config.update("jax_num_cpu_devices", min(cores, most))
 
 
-_WEIGHTS = ("", "sharded", "replicated")
-
-
 @dataclasses.dataclass(frozen=True)
+@declared("mesh")
 class MeshConfig:
     """How devices share the work; it changes no number beyond docs/precision.md, and is not part of any artifact.
 
@@ -67,23 +67,13 @@ class MeshConfig:
         holds it whole on each. Empty replicates on CPUs where `model` is 1, and shards elsewhere.
     """
 
-    data: int = 0
-    model: int = 1
-    weights: str = ""
+    data: Annotated[int, Bound(0, 2**20, unit="groups", meaning="0 for all devices that model leaves")] = 0
+    model: Annotated[int, Bound(1, 2**20, unit="devices")] = 1
+    weights: Literal["", "sharded", "replicated"] = ""
 
     def __post_init__(self) -> None:
-        self._demand(self.data >= 0, "data", "a number ≥ 0; 0 takes all devices that model leaves")
-        self._demand(self.model >= 1, "model", "a number ≥ 1")
-        self._demand(self.weights in _WEIGHTS, "weights", "'sharded', 'replicated' or ''")
-        self._demand(
-            self.model == 1 or self.weights != "replicated", "weights", "'sharded' or '', as model divides weights"
-        )
-
-    def _demand(self, holds: bool, field: str, expected: str) -> None:
-        if not holds:
-            raise InputError(
-                f"mesh.{field} is not possible", got=repr(getattr(self, field)), expected=expected, remedy="change it"
-            )
+        goes = self.model == 1 or self.weights != "replicated"
+        demand(self, goes, "weights", "'sharded' or '', as model divides weights")
 
 
 def make_mesh(config: MeshConfig = MeshConfig(), *, devices: Sequence[jax.Device] | None = None) -> Mesh:

@@ -12,23 +12,27 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from etils import epath
 
 from jax_tda.artifacts.artifact import Reader, begin
 from jax_tda.artifacts.together import by_first
 from jax_tda.core import seeds
+from jax_tda.core.bounds import Bound, Items
 from jax_tda.core.config import input_path, settings
+from jax_tda.core.declared import declared
 from jax_tda.core.errors import InputError
+from jax_tda.core.quantities import DocumentsOrAll, Module, Path, Seed
 from jax_tda.data import records, sources
 
 KIND = "probes"
-KINDS = ("mem", "gen", "hard_gen")
+Probe = Literal["mem", "gen", "hard_gen"]
 _SENTENCE_ENDS = re.compile(r"(?<=[.!?])\s+")
 
 
 @dataclasses.dataclass(frozen=True)
+@declared("prepare_probes")
 class PrepareProbesConfig:
     """Which passages and probes, cut how, among what.
 
@@ -44,35 +48,15 @@ class PrepareProbesConfig:
       seed: of both draws.
     """
 
-    source: str = input_path()
-    distractors: str = input_path()
-    seqio_module: str = "jax_tda.data.facts.tasks"
-    passages: int = 40
-    part_characters: int = 480
-    parts: int = 3
-    kinds: tuple[str, ...] = ("mem", "gen")
-    distractor_count: int = 200
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not self.kinds:
-            raise InputError(
-                "prepare_probes.kinds is empty",
-                got="no kind of probe",
-                expected=f"one or more of {', '.join(KINDS)}",
-                remedy="name one: without probes there are no queries",
-            )
-        for kind in self.kinds:
-            records.check_choice("prepare_probes.kinds", kind, KINDS)
-        smallest = {"passages": 0, "part_characters": 1, "parts": 0, "distractor_count": 0}
-        for name, least in smallest.items():
-            if getattr(self, name) < least:
-                raise InputError(
-                    f"prepare_probes.{name} is not possible",
-                    got=getattr(self, name),
-                    expected=f"at least {least}",
-                    remedy="raise it",
-                )
+    source: Path = input_path(required=True)
+    distractors: Path = input_path()
+    seqio_module: Module = "jax_tda.data.facts.tasks"
+    passages: DocumentsOrAll = 40
+    part_characters: Annotated[int, Bound(1, 2**31, unit="characters")] = 480
+    parts: Annotated[int, Bound(0, 10**6, unit="parts", meaning="0 for all")] = 3
+    kinds: Annotated[tuple[Probe, ...], Items(1, different=True)] = ("mem", "gen")
+    distractor_count: DocumentsOrAll = 200
+    seed: Seed = 0
 
 
 def plan(config: PrepareProbesConfig, output: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from jax_tda.core.errors import InputError
 
 Kind = Literal["passages", "queries"]
+OnBadRecord = Literal["refuse", "skip"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -3,20 +3,23 @@
 import dataclasses
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any, Literal
 
 import numpy as np
 
 from jax_tda.artifacts.artifact import Reader, Writer, begin, open_artifact
 from jax_tda.artifacts.together import by_first
 from jax_tda.core.config import input_path, settings
+from jax_tda.core.declared import declared
 from jax_tda.core.errors import InputError
 from jax_tda.core.progress import Progress
+from jax_tda.core.quantities import Context, Module, Path, ShardRows, Split
 from jax_tda.data import corpus, records, sources, split, train_vocabulary
 from jax_tda.data.vocabulary import Vocabulary
 
 
 @dataclasses.dataclass(frozen=True)
+@declared("tokenize")
 class TokenizeConfig:
     """Which text, by which vocabulary, cut how.
 
@@ -34,16 +37,16 @@ class TokenizeConfig:
       shard_rows: examples per shard.
     """
 
-    source: str = input_path()
-    seqio_module: str = "jax_tda.data.facts.tasks"
-    seqio_split: str = "train"
-    kind: str = "passages"
-    vocabulary: str = input_path()
-    queries: str = input_path()
-    context: int = 64
-    on_long: str = "split"
-    on_bad_record: str = "refuse"
-    shard_rows: int = 4096
+    source: Path = input_path(required=True)
+    seqio_module: Module = "jax_tda.data.facts.tasks"
+    seqio_split: Split = "train"
+    kind: records.Kind = "passages"
+    vocabulary: Path = input_path(required=True)
+    queries: Path = input_path()
+    context: Context = 64
+    on_long: Literal["split", "truncate", "refuse"] = "split"
+    on_bad_record: records.OnBadRecord = "refuse"
+    shard_rows: ShardRows = 4096
 
 
 def plan(config: TokenizeConfig, output: str) -> str:
@@ -56,7 +59,6 @@ def plan(config: TokenizeConfig, output: str) -> str:
 @by_first
 def run(config: TokenizeConfig, output: str) -> Reader:
     """Writes the corpus artifact."""
-    records.check_choice("tokenize.kind", config.kind, ("passages", "queries"))
     inputs = {"vocabulary": open_artifact(config.vocabulary)}
     if config.queries:
         inputs["queries"] = open_artifact(config.queries, corpus.KIND)
@@ -67,8 +69,9 @@ def run(config: TokenizeConfig, output: str) -> Reader:
     vocabulary = corpus.read_vocabulary(inputs["vocabulary"])
     context = _context(config, inputs)
     rejected: Counter[str] = Counter()
-    kind = cast(records.Kind, config.kind)
-    found = sources.read(config.source, config.seqio_module, config.seqio_split, kind, config.on_bad_record, rejected)
+    found = sources.read(
+        config.source, config.seqio_module, config.seqio_split, config.kind, config.on_bad_record, rejected
+    )
     pieces, described = [], []
     for piece, record in _pieces(found, vocabulary, context, config, rejected):
         pieces.append(piece)

@@ -2,18 +2,23 @@
 
 import dataclasses
 from collections import Counter
+from typing import Annotated, Literal
 
 from jax_tda.artifacts.artifact import Reader, Writer, begin
 from jax_tda.artifacts.together import by_first
 from jax_tda.core import files
+from jax_tda.core.bounds import Bound
 from jax_tda.core.config import input_path, settings
+from jax_tda.core.declared import declared
 from jax_tda.core.errors import InputError
-from jax_tda.data import sources, vocabulary
+from jax_tda.core.quantities import Module, Path, Split
+from jax_tda.data import records, sources, vocabulary
 
 KIND = "vocabulary"
 
 
 @dataclasses.dataclass(frozen=True)
+@declared("train_vocabulary")
 class TrainVocabularyConfig:
     """How text becomes tokens.
 
@@ -27,13 +32,13 @@ class TrainVocabularyConfig:
       on_bad_record: `refuse`, or `skip` and count.
     """
 
-    source: str = input_path()
-    seqio_module: str = "jax_tda.data.facts.tasks"
-    seqio_split: str = "train"
-    kind: str = "sentencepiece"
-    size: int = 2048
-    model: str = input_path()
-    on_bad_record: str = "refuse"
+    source: Path = input_path()
+    seqio_module: Module = "jax_tda.data.facts.tasks"
+    seqio_split: Split = "train"
+    kind: Literal["sentencepiece", "bytes", "file", "task"] = "sentencepiece"
+    size: Annotated[int, Bound(1, 2**24, unit="pieces")] = 2048
+    model: Path = input_path()
+    on_bad_record: records.OnBadRecord = "refuse"
 
 
 def plan(config: TrainVocabularyConfig, output: str) -> str:

@@ -5,9 +5,9 @@ A vector is an encoding of one block, [1, d]; it is scored by the same jobs as g
 
 import dataclasses
 import hashlib
+import pathlib
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -18,9 +18,11 @@ from jax_tda.artifacts.formats import StoreConfig
 from jax_tda.artifacts.together import by_first
 from jax_tda.core import mesh as meshes
 from jax_tda.core.config import input_path, settings
+from jax_tda.core.declared import declared, demand
 from jax_tda.core.errors import InputError
 from jax_tda.core.files import is_remote
 from jax_tda.core.progress import Progress
+from jax_tda.core.quantities import Path, ShardRows, TokensAtOnce
 from jax_tda.data import corpus as corpora
 from jax_tda.data import sources
 from jax_tda.data.batches import sweep
@@ -29,6 +31,7 @@ from jax_tda.models.importers.sentence_folder import SentenceFolder
 
 
 @dataclasses.dataclass(frozen=True)
+@declared("embed")
 class EmbedConfig:
     """Which texts, which sentence encoder.
 
@@ -41,22 +44,15 @@ class EmbedConfig:
       shard_rows: examples per shard, the unit of writing and of resumption.
     """
 
-    examples: str = input_path()
-    model: str = input_path()
-    field: str = "text"
+    examples: Path = input_path(required=True)
+    model: Path = input_path(required=True)
+    field: Literal["text", "prompt"] = "text"
     prefix: str = ""
-    tokens_per_batch: int = 4096
-    shard_rows: int = 1024
+    tokens_per_batch: TokensAtOnce = 4096
+    shard_rows: ShardRows = 1024
 
     def __post_init__(self) -> None:
-        numbers = {name: getattr(self, name) for name in ("tokens_per_batch", "shard_rows")}
-        refusals = [(name, value, "a number of at least 1") for name, value in numbers.items() if value < 1]
-        if self.field not in ("text", "prompt"):
-            refusals.append(("field", self.field, "text or prompt"))
-        if is_remote(self.model):
-            refusals.append(("model", self.model, "a local folder"))
-        for name, got, expected in refusals:
-            raise InputError(f"embed.{name} is not possible", got=got, expected=expected, remedy="change it")
+        demand(self, not is_remote(self.model), "model", "a local folder")
 
 
 def plan(config: EmbedConfig, output: str) -> str:
@@ -78,7 +74,7 @@ def run(config: EmbedConfig, output: str) -> Reader:
     meshes.one_cpu_device_per_core()
     examples, folder = corpora.open_corpus(config.examples), SentenceFolder(config.model)
     # The folder is the job's input, but no artifact: its files' digests stand among the settings.
-    files = {str(Path(n).relative_to(config.model)): sources.identity(n, "", "") for n in folder.files()}
+    files = {str(pathlib.Path(n).relative_to(config.model)): sources.identity(n, "", "") for n in folder.files()}
     writer = begin(output, schema.KIND, settings(config) | {"files": files}, {"examples": examples.reader})
     if isinstance(writer, Reader):
         return writer
@@ -91,7 +87,7 @@ def _facts(folder: SentenceFolder, files: dict[str, Any], config: EmbedConfig) -
     digest = hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()
     return {
         # What two artifacts share whose vectors may be multiplied; a query's own prefix and field may differ.
-        "embedding": {"model": Path(folder.where).name, "digest": digest} | settings(folder.config),
+        "embedding": {"model": pathlib.Path(folder.where).name, "digest": digest} | settings(folder.config),
         "embedded": {"field": config.field, "prefix": config.prefix},
         "blocks": ["embedding"],
         "matrix": [1, folder.config.width],

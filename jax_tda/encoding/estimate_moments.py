@@ -5,7 +5,7 @@ size B they are near (∇ of the mean)² + variance / B, so the batch size decid
 """
 
 import dataclasses
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -14,10 +14,13 @@ import numpy as np
 from jax_tda.artifacts.artifact import Reader, begin, open_artifact
 from jax_tda.core import mesh as meshes
 from jax_tda.core import placement, seeds, trees
+from jax_tda.core.bounds import Bound
 from jax_tda.core.config import input_path, machine, settings
+from jax_tda.core.declared import declared
 from jax_tda.core.errors import InputError
 from jax_tda.core.mesh import MeshConfig
 from jax_tda.core.progress import Progress
+from jax_tda.core.quantities import Buckets, Decay, ExamplesAtOnce, NotNegative, Path, Seed
 from jax_tda.data import corpus as corpora
 from jax_tda.data import sources
 from jax_tda.data.batches import bucket_lengths
@@ -30,6 +33,7 @@ KIND = "second_moments"
 
 
 @dataclasses.dataclass(frozen=True)
+@declared("estimate_second_moments")
 class EstimateSecondMomentsConfig:
     """Where second moments come from.
 
@@ -48,36 +52,17 @@ class EstimateSecondMomentsConfig:
       mesh: how devices share the work.
     """
 
-    checkpoint: str = input_path()
-    source: str = "batches"
-    examples: str = input_path()
-    state: str = input_path()
-    batches: int = 64
-    batch_size: int = 32
-    buckets: int = 3
-    seed: int = 0
-    epsilon: float = 1e-8
-    b2: float = 0.999
+    checkpoint: Path = input_path(required=True)
+    source: Literal["batches", "orbax", "torch"] = "batches"
+    examples: Path = input_path()
+    state: Path = input_path()
+    batches: Annotated[int, Bound(1, 10**9, unit="batches")] = 64
+    batch_size: ExamplesAtOnce = 32
+    buckets: Buckets = 3
+    seed: Seed = 0
+    epsilon: NotNegative = 1e-8
+    b2: Decay = 0.999
     mesh: MeshConfig = machine(MeshConfig())
-
-    def __post_init__(self) -> None:
-        for field in ("batches", "batch_size", "buckets"):
-            self._demand(getattr(self, field) > 0, field, "a positive number")
-        self._demand(self.source in _SOURCES, "source", " or ".join(_SOURCES))
-        self._demand(self.epsilon >= 0, "epsilon", "a number ≥ 0")
-        self._demand(0 <= self.b2 < 1, "b2", "a number ≥ 0 and below 1")
-
-    def _demand(self, holds: bool, field: str, expected: str) -> None:
-        if not holds:
-            raise InputError(
-                f"estimate_second_moments.{field} is not possible",
-                got=repr(getattr(self, field)),
-                expected=expected,
-                remedy=f"change {field}",
-            )
-
-
-_SOURCES = ("batches", "orbax", "torch")
 
 
 def plan(config: EstimateSecondMomentsConfig, output: str) -> str:

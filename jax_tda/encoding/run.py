@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import jax
 import numpy as np
@@ -13,10 +13,22 @@ from jax_tda.artifacts.artifact import Reader, Writer, begin, open_artifact
 from jax_tda.artifacts.formats import StoreConfig
 from jax_tda.core import mesh as meshes
 from jax_tda.core import processes
+from jax_tda.core.bounds import Bound
 from jax_tda.core.config import input_path, machine, settings
-from jax_tda.core.errors import InputError
+from jax_tda.core.declared import declared
 from jax_tda.core.mesh import MeshConfig
 from jax_tda.core.progress import Progress
+from jax_tda.core.quantities import (
+    MOST_AT_ONCE,
+    Buckets,
+    NotNegative,
+    Path,
+    Patterns,
+    ProjectedSize,
+    Seed,
+    ShardRows,
+    TokensAtOnce,
+)
 from jax_tda.data import corpus as corpora
 from jax_tda.data.batches import bucket_lengths
 from jax_tda.encoding import estimate_moments, streams
@@ -28,6 +40,7 @@ from jax_tda.models import checkpoint_artifact
 
 
 @dataclasses.dataclass(frozen=True)
+@declared("encode")
 class EncodeConfig:
     """What is encoded, with which model, how.
 
@@ -52,22 +65,22 @@ class EncodeConfig:
       mesh: how devices share the work.
     """
 
-    examples: str = input_path()
-    checkpoint: str = input_path()
-    moments: str = input_path()
-    second_moments: str = "rank_one"
-    blocks: str = "groups"
-    projected_size: int = 32
-    seed: int = 0
-    epsilon: float = 1e-10
-    exclude: tuple[str, ...] = ()
-    loss: str = "target"
-    buckets: int = 3
-    tokens_per_batch: int = 1024
-    examples_at_once: int | None = None
+    examples: Path = input_path(required=True)
+    checkpoint: Path = input_path(required=True)
+    moments: Path = input_path()
+    second_moments: Literal["rank_one", "exact", "none"] = "rank_one"
+    blocks: Literal["groups", "matrices"] = "groups"
+    projected_size: ProjectedSize = 32
+    seed: Seed = 0
+    epsilon: NotNegative = 1e-10
+    exclude: Patterns = ()
+    loss: Literal["target", "all"] = "target"
+    buckets: Buckets = 3
+    tokens_per_batch: TokensAtOnce = 1024
+    examples_at_once: Annotated[int, Bound(0, MOST_AT_ONCE, unit="examples", meaning="0 for all")] | None = None
     unroll_layers: bool | None = None
     remat: bool | None = machine(None)
-    shard_rows: int = 1024
+    shard_rows: ShardRows = 1024
     store: StoreConfig = dataclasses.field(default_factory=StoreConfig)
     mesh: MeshConfig = machine(MeshConfig())
 
@@ -100,7 +113,6 @@ def plan(config: EncodeConfig, output: str) -> str:
 def run(config: EncodeConfig, output: str) -> Reader:
     """Writes the encodings artifact; a killed run redoes at most the shard in flight of each stream."""
     meshes.one_cpu_device_per_core()
-    check_choices(config)
     config.store.parts(1, config.projected_size)
     examples = corpora.open_corpus(config.examples)
     checkpoint = open_artifact(config.checkpoint, checkpoint_artifact.KIND)
@@ -113,18 +125,6 @@ def run(config: EncodeConfig, output: str) -> Reader:
     counts = _encode_shards(writer, encoder, examples, config)
     writer.write_lines("ids.jsonl", ({"id": name} for name in examples.ids))
     return writer.finish(facts_of(encoder, checkpoint, config) | counts)
-
-
-def check_choices(config: EncodeConfig) -> None:
-    """Refuses words that no setting knows."""
-    for name, choices in {"second_moments": ("rank_one", "exact", "none"), "loss": ("target", "all")}.items():
-        if getattr(config, name) not in choices:
-            raise InputError(
-                f"encode.{name} is not possible",
-                got=getattr(config, name),
-                expected=" or ".join(choices),
-                remedy=f"set encode.{name} to one of them",
-            )
 
 
 def moments_of(config: EncodeConfig) -> dict[str, Reader]:

@@ -11,8 +11,10 @@ from jax_tda.artifacts.artifact import Reader, begin, open_artifact
 from jax_tda.artifacts.together import by_first
 from jax_tda.core import mesh as meshes
 from jax_tda.core.config import input_path, machine, settings
+from jax_tda.core.declared import declared
 from jax_tda.core.mesh import MeshConfig
 from jax_tda.core.progress import Progress
+from jax_tda.core.quantities import Path, TokensAtOnce
 from jax_tda.data import corpus as corpora
 from jax_tda.data.batches import bucket_lengths, sweep
 from jax_tda.models import checkpoint_artifact, likelihood
@@ -21,6 +23,7 @@ KIND = "answers"
 
 
 @dataclasses.dataclass(frozen=True)
+@declared("answer")
 class AnswerConfig:
     """Which queries, which model.
 
@@ -32,10 +35,10 @@ class AnswerConfig:
       mesh: how devices share the work.
     """
 
-    queries: str = input_path()
-    checkpoint: str = input_path()
-    before: str = input_path()
-    tokens_per_batch: int = 4096
+    queries: Path = input_path(required=True)
+    checkpoint: Path = input_path(required=True)
+    before: Path = input_path()
+    tokens_per_batch: TokensAtOnce = 4096
     mesh: MeshConfig = machine(MeshConfig())
 
 

@@ -2,9 +2,12 @@
 
 import dataclasses
 from collections.abc import Iterable, Mapping
+from typing import Annotated
 
 import numpy as np
 
+from jax_tda.core.bounds import Bound
+from jax_tda.core.declared import declared
 from jax_tda.core.errors import InputError
 from jax_tda.core.seeds import generator
 
@@ -13,24 +16,17 @@ _DRAWN_AT_ONCE = 2**22
 
 
 @dataclasses.dataclass(frozen=True)
+@declared("bootstrap")
 class BootstrapConfig:
-    """How many times the queries are drawn anew, and how much of the outcomes the interval holds.
+    """How intervals are drawn.
 
-    Raises:
-      InputError: no draw, or a level that is no share.
+    Args:
+      resamples: how many times the queries are drawn anew.
+      level: how much of the outcomes the interval holds.
     """
 
-    resamples: int = 2000
-    level: float = 0.95
-
-    def __post_init__(self) -> None:
-        if self.resamples < 1 or not 0.0 < self.level < 1.0:
-            raise InputError(
-                "The bootstrap cannot run with these settings.",
-                got=f"resamples={self.resamples}, level={self.level}",
-                expected="resamples >= 1 and 0 < level < 1",
-                remedy="Set BootstrapConfig.resamples and BootstrapConfig.level, for example to 2000 and 0.95.",
-            )
+    resamples: Annotated[int, Bound(1, 10**6, unit="draws")] = 2000
+    level: Annotated[float, Bound(above=0, below=1)] = 0.95
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,9 @@ from jax_tda.artifacts.artifact import open_artifact
 from jax_tda.attribution import curvature
 from jax_tda.attribution.mix import MixCurvatureConfig
 from jax_tda.core.config import input_path
+from jax_tda.core.declared import declared
 from jax_tda.core.errors import InputError
+from jax_tda.core.quantities import Path
 from jax_tda.data import sources
 from jax_tda.data.sentence_tokenizer import SentenceTokenizer
 from jax_tda.data.tokenize import TokenizeConfig
@@ -19,6 +21,7 @@ from jax_tda.models.importers.sentence_folder import SentenceFolder
 
 
 @dataclasses.dataclass(frozen=True)
+@declared("check_road")
 class CheckRoadConfig:
     """The road's beginning, and the settings of later jobs that decide how many queries it needs.
 
@@ -30,11 +33,11 @@ class CheckRoadConfig:
       embedding: the folder of the sentence encoder, if one takes part.
     """
 
-    corpus: str = input_path()
-    queries: str = input_path()
-    checkpoint: str = input_path()
-    initial: str = input_path()
-    embedding: str = input_path()
+    corpus: Path = input_path(required=True)
+    queries: Path = input_path(required=True)
+    checkpoint: Path = input_path()
+    initial: Path = input_path()
+    embedding: Path = input_path()
     tokenize: TokenizeConfig = dataclasses.field(default_factory=TokenizeConfig)
     decoder: DecoderConfig = dataclasses.field(default_factory=DecoderConfig)
     encode: EncodeConfig = dataclasses.field(default_factory=EncodeConfig)

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -16,8 +16,10 @@ from jax_tda.artifacts.together import by_first
 from jax_tda.core import mesh as meshes
 from jax_tda.core import placement, trees
 from jax_tda.core.config import input_path, machine, settings
+from jax_tda.core.declared import declared
 from jax_tda.core.errors import InputError
 from jax_tda.core.mesh import MeshConfig
+from jax_tda.core.quantities import Path, Seed
 from jax_tda.data import corpus as corpora
 from jax_tda.encoding import estimate_moments, second_moments
 from jax_tda.evaluation import retrieval, summary, tail_patch
@@ -31,6 +33,7 @@ KIND = "report"
 
 
 @dataclasses.dataclass(frozen=True)
+@declared("evaluate")
 class EvaluateConfig:
     """What is judged, by what.
 
@@ -49,16 +52,16 @@ class EvaluateConfig:
       mesh: how devices share the work.
     """
 
-    rankings: str = input_path()
-    corpus: str = input_path()
-    queries: str = input_path()
-    checkpoint: str = input_path()
-    moments: str = input_path()
-    answers: str = input_path()
-    over: str = "answered_exactly"
+    rankings: Path = input_path(required=True)
+    corpus: Path = input_path(required=True)
+    queries: Path = input_path(required=True)
+    checkpoint: Path = input_path()
+    moments: Path = input_path()
+    answers: Path = input_path()
+    over: Literal["answered_exactly", "gained"] = "answered_exactly"
     tail_patch: TailPatchConfig = dataclasses.field(default_factory=TailPatchConfig)
     bootstrap: BootstrapConfig = dataclasses.field(default_factory=BootstrapConfig)
-    seed: int = 0
+    seed: Seed = 0
     mesh: MeshConfig = machine(MeshConfig())
 
 

@@ -9,7 +9,7 @@ Source: TrackStar (arXiv 2410.17413); its rate and batch are unknown, ours are o
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -18,8 +18,10 @@ import optax
 
 from jax_tda.core import mesh as meshes
 from jax_tda.core import seeds
-from jax_tda.core.errors import InputError
+from jax_tda.core.bounds import Bound
+from jax_tda.core.declared import declared
 from jax_tda.core.progress import Progress
+from jax_tda.core.quantities import MOST_AT_ONCE, Queries, Seed
 from jax_tda.data.corpus import Corpus
 from jax_tda.models import likelihood
 from jax_tda.training.step import mean_loss
@@ -29,6 +31,7 @@ _QUERIES_PER_CALL, _PASSAGES_AT_ONCE = 4, 256
 
 
 @dataclasses.dataclass(frozen=True)
+@declared("tail_patch")
 class TailPatchConfig:
     """How the step is taken, and for which queries.
 
@@ -40,21 +43,14 @@ class TailPatchConfig:
       seed: of the sample.
     """
 
-    kind: str = "preconditioned"
-    rate: float = -1.0
-    queries: int = 150
-    proponents: int = 10
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        steps = self.rate == -1 or 0 < self.rate < float("inf")
-        if not steps or self.kind not in ("preconditioned", "full_step"):
-            raise InputError(
-                "the tail-patch step is not possible",
-                got=f"kind {self.kind}, rate {self.rate}",
-                expected="kind preconditioned or full_step, and a rate above 0, or −1: a step of 0 changes nothing",
-                remedy="set tail_patch.rate to a constant such as a tenth of the peak rate (−1 does that)",
-            )
+    kind: Literal["preconditioned", "full_step"] = "preconditioned"
+    rate: Annotated[
+        float,
+        Bound(above=0, at_most=1e6, also=(-1,), meaning="−1 for a tenth of the peak rate; a step of 0 changes nothing"),
+    ] = -1.0
+    queries: Queries = 150
+    proponents: Annotated[int, Bound(1, MOST_AT_ONCE, unit="proponents")] = 10
+    seed: Seed = 0
 
 
 def sample(query_ids: Sequence[str], size: int, seed: int) -> list[str]:

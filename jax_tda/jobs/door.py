@@ -9,6 +9,7 @@ from typing import Any
 
 from absl import app, flags, logging
 
+from jax_tda.core.config import check_complete
 from jax_tda.jobs import config_files, failures, group, settings, study_seeds, table
 
 _BAD_INPUT = 2
@@ -49,6 +50,7 @@ def run(
             if given.dry_run:
                 print(plan(config, given.output_dir))
             else:
+                check_complete(job, config)
                 group.work(lambda: execute(config, given.output_dir), job in table.DEVICE_PER_CORE)
         except Exception as error:
             explained = failures.explained(error, given.output_dir)

@@ -1,22 +1,20 @@
 """Bindings to a job's config: its own are applied, those of other known names are checked, unknown names refused."""
 
 import dataclasses
-import typing
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jax_tda.core import bounds
+from jax_tda.core.declared import annotations
 from jax_tda.core.errors import InputError
 from jax_tda.jobs.bindings import Binding
 from jax_tda.jobs.checks import checked, unknown
 from jax_tda.jobs.table import load
-from jax_tda.jobs.values import describe
 
 
 def _made(name: str, config: type, values: Mapping[str, dict[str, Any]], part_names: Mapping[str, str]) -> Any:
     given = dict(values.get(name, {}))
-    annotations = typing.get_type_hints(config)
-    for field in dataclasses.fields(config):
-        annotation = annotations[field.name]
+    for field, annotation in annotations(config).items():
         if dataclasses.is_dataclass(annotation) and isinstance(annotation, type):
             part = part_names[f"{annotation.__module__}:{annotation.__qualname__}"]
             given[field.name] = _made(part, annotation, values, part_names)
@@ -24,7 +22,7 @@ def _made(name: str, config: type, values: Mapping[str, dict[str, Any]], part_na
             raise InputError(
                 f"`{name}.{field.name}` is not set",
                 got="nothing",
-                expected=describe(annotation),
+                expected=bounds.describe(annotation),
                 remedy=f"add `{name}.{field.name} = …` to the config",
             )
     return config(**given)

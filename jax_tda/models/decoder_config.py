@@ -1,30 +1,15 @@
 """The shape of a decoder: every choice by which the families of decoder-only language models differ."""
 
 import dataclasses
-import math
+from typing import Annotated, Literal
 
-from jax_tda.core.errors import InputError
-
-_CHOICES = {
-    "norm": ("rms", "layer"),
-    "norm_place": ("before", "after", "both"),
-    "query_key_norm": ("none", "heads", "whole"),
-    "attention_bias": ("none", "inputs", "all"),
-    "activation": ("silu", "gelu", "gelu_tanh"),
-    "positions": ("rotary", "learned"),
-    "dtype": ("float32", "bfloat16"),
-    "parameter_dtype": ("float32", "bfloat16"),
-}
-_ABOVE_0 = (
-    "vocabulary_size", "layers", "width", "heads", "kv_heads", "mlp_width", "rope_theta", "rope_magnitude",
-    "local_rope_magnitude",
-)  # fmt: skip
-_NOT_BELOW_0 = (
-    "norm_epsilon", "context", "window", "local_rope_theta", "attention_scale", "attention_softcap", "logit_softcap",
-)  # fmt: skip
+from jax_tda.core.bounds import Bound, Items
+from jax_tda.core.declared import declared, demand
+from jax_tda.core.quantities import Dtype, Fraction, Heads, Layers, NotNegative, Number, Positive, VocabularySize, Width
 
 
 @dataclasses.dataclass(frozen=True)
+@declared("decoder")
 class DecoderConfig:
     """The shape of a decoder.
 
@@ -69,83 +54,63 @@ class DecoderConfig:
       logit_softcap: the same for logits.
     """
 
-    vocabulary_size: int = 8192
-    layers: int = 4
-    width: int = 256
-    heads: int = 4
-    kv_heads: int = 4
-    head_size: int = 0
-    mlp_width: int = 704
+    vocabulary_size: VocabularySize = 8192
+    layers: Layers = 4
+    width: Width = 256
+    heads: Heads = 4
+    kv_heads: Heads = 4
+    head_size: Annotated[int, Bound(0, 2**16, meaning="0 for width / heads")] = 0
+    mlp_width: Width = 704
     tied: bool = True
-    rope_theta: float = 10000.0
-    norm_epsilon: float = 1e-6
+    rope_theta: Positive = 10000.0
+    norm_epsilon: NotNegative = 1e-6
     scan_layers: bool = True
     remat: bool = False
-    dtype: str = "float32"
-    parameter_dtype: str = "float32"
-    norm: str = "rms"
-    norm_place: str = "before"
-    norm_offset: float = 0.0
-    query_key_norm: str = "none"
-    attention_bias: str = "none"
+    dtype: Dtype = "float32"
+    parameter_dtype: Dtype = "float32"
+    norm: Literal["rms", "layer"] = "rms"
+    norm_place: Literal["before", "after", "both"] = "before"
+    norm_offset: Number = 0.0
+    query_key_norm: Literal["none", "heads", "whole"] = "none"
+    attention_bias: Literal["none", "inputs", "all"] = "none"
     mlp_bias: bool = False
     gated: bool = True
-    activation: str = "silu"
+    activation: Literal["silu", "gelu", "gelu_tanh"] = "silu"
     parallel: bool = False
-    positions: str = "rotary"
-    context: int = 0
-    rotary_fraction: float = 1.0
-    rope_factors: tuple[float, ...] = ()
-    rope_magnitude: float = 1.0
-    window: int = 0
-    windowed_layers: tuple[int, ...] = ()
-    local_rope_theta: float = 0.0
-    local_rope_factors: tuple[float, ...] = ()
-    local_rope_magnitude: float = 1.0
-    embedding_scale: float = 1.0
-    attention_scale: float = 0.0
-    attention_softcap: float = 0.0
-    logit_softcap: float = 0.0
+    positions: Literal["rotary", "learned"] = "rotary"
+    context: Annotated[int, Bound(0, 2**24, unit="tokens")] = 0
+    rotary_fraction: Fraction = 1.0
+    rope_factors: Annotated[tuple[Positive, ...], Items(0, 2**16)] = ()
+    rope_magnitude: Positive = 1.0
+    window: Annotated[int, Bound(0, 2**31 - 1, unit="tokens")] = 0
+    windowed_layers: Annotated[
+        tuple[Annotated[int, Bound(0, 4095)], ...], Items(0, 4096, different=True, order="rising")
+    ] = ()
+    local_rope_theta: NotNegative = 0.0
+    local_rope_factors: Annotated[tuple[Positive, ...], Items(0, 2**16)] = ()
+    local_rope_magnitude: Positive = 1.0
+    embedding_scale: Number = 1.0
+    attention_scale: NotNegative = 0.0
+    attention_softcap: NotNegative = 0.0
+    logit_softcap: NotNegative = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("rope_factors", "local_rope_factors", "windowed_layers"):  # JSON knows no tuples.
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        for name in _ABOVE_0:
-            self._demand(getattr(self, name) > 0, name, "a positive number")
-        for name in _NOT_BELOW_0:
-            self._demand(getattr(self, name) >= 0, name, "a number ≥ 0")
-        for name, choices in _CHOICES.items():
-            self._demand(getattr(self, name) in choices, name, " or ".join(map(repr, choices)))
-        self._demand(self.head_size >= 0, "head_size", "a positive number, or 0 for width / heads")
-        self._demand(self.heads % self.kv_heads == 0, "kv_heads", f"a divisor of heads = {self.heads}")
-        if self.head_size == 0:
-            self._demand(self.width % self.heads == 0, "width", f"a multiple of heads = {self.heads}, or a head_size")
-        self._demand(self.size_of_head % 2 == 0, "head_size", "an even number (rotary positions turn pairs)")
-        self._demand_positions()
-        self._demand(
-            self.norm_place == "before" or not self.parallel, "parallel", "False where norms stand after attention"
-        )
-
-    def _demand_positions(self) -> None:
-        self._demand(self.positions == "rotary" or self.context > 0, "context", "the number of learned positions")
-        turned, whole = self.turned_size, 0 < self.rotary_fraction <= 1
-        self._demand(whole and turned > 0 and turned % 2 == 0, "rotary_fraction", "an even, non-empty part of the head")
+        demand(self, self.heads % self.kv_heads == 0, "kv_heads", f"a divisor of heads = {self.heads}")
+        divides = self.head_size > 0 or self.width % self.heads == 0
+        demand(self, divides, "width", f"a multiple of heads = {self.heads}, or a head_size")
+        even = f"an even number (rotary positions turn pairs); the head's size is {self.size_of_head}"
+        demand(self, self.size_of_head > 0 and self.size_of_head % 2 == 0, "head_size", even)
+        demand(self, self.positions == "rotary" or self.context > 0, "context", "the number of learned positions")
+        turned = self.turned_size
+        demand(self, turned > 0 and turned % 2 == 0, "rotary_fraction", "an even, non-empty part of the head")
         for name in ("rope_factors", "local_rope_factors"):
-            factors = getattr(self, name)
-            fits = len(factors) in (0, 1, turned // 2) and all(0 < factor < math.inf for factor in factors)
-            self._demand(fits, name, f"no, one or {turned // 2} positive numbers")
-        placed = list(self.windowed_layers) == sorted({n for n in self.windowed_layers if 0 <= n < self.layers})
-        self._demand(placed, "windowed_layers", f"layer numbers below {self.layers}, in order")
-        self._demand(self.window > 0 or not self.windowed_layers, "window", "a window for the windowed layers")
-
-    def _demand(self, holds: bool, field: str, expected: str) -> None:
-        if not holds:
-            got = (
-                f"{getattr(self, field)!r} (head size {self.size_of_head})" if "head" in field else getattr(self, field)
-            )
-            raise InputError(
-                f"DecoderConfig.{field} is not possible.", got=got, expected=expected, remedy=f"change {field}"
-            )
+            fits = len(getattr(self, name)) in (0, 1, turned // 2)
+            demand(self, fits, name, f"no, one or {turned // 2} positive numbers")
+        placed = all(number < self.layers for number in self.windowed_layers)
+        demand(self, placed, "windowed_layers", f"layer numbers below {self.layers}, in order")
+        demand(self, self.window > 0 or not self.windowed_layers, "window", "a window for the windowed layers")
+        alone = self.norm_place == "before" or not self.parallel
+        demand(self, alone, "parallel", "False where norms stand after attention")
 
     @property
     def size_of_head(self) -> int:

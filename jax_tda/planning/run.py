@@ -1,16 +1,18 @@
 """plan: from a config to bytes per device, FLOPs and storage, chip-hours and minutes, without a device of the kind."""
 
 import dataclasses
-from typing import Any
+from typing import Annotated, Any, Literal, get_args
 
 from jax_tda.artifacts.artifact import Reader, Writer, begin
 from jax_tda.artifacts.together import by_first
 from jax_tda.attribution.run import ScoreConfig
 from jax_tda.core import mesh as meshes
+from jax_tda.core.bounds import Bound, Items, Text
 from jax_tda.core.config import settings
-from jax_tda.core.errors import InputError
+from jax_tda.core.declared import declared
 from jax_tda.core.mesh import MODEL, MeshConfig
 from jax_tda.core.progress import track
+from jax_tda.core.quantities import Documents, ExamplesAtOnce, Fraction, Queries
 from jax_tda.data.tokenize import TokenizeConfig
 from jax_tda.encoding.run import EncodeConfig
 from jax_tda.models.decoder_config import DecoderConfig
@@ -18,10 +20,13 @@ from jax_tda.planning import chips, compiler, costs, flops, programs, tables
 from jax_tda.training.optimizers import OptimizerConfig
 
 KIND = "plan"
-PROGRAMS = ("training step", "encode, rank one", "encode, exact", "curvature", "score")
+Program = Literal["training step", "encode, rank one", "encode, exact", "curvature", "score"]
+PROGRAMS: tuple[Program, ...] = get_args(Program)
+Topology = Annotated[str, Text(r"\w+:\d{1,4}(x\d{1,4}){0,2}", "like 'v5e:16x16'")]
 
 
 @dataclasses.dataclass(frozen=True)
+@declared("plan")
 class PlanConfig:
     """What is planned: a model, a corpus, slices of TPUs, and the rates that are assumed.
 
@@ -43,14 +48,19 @@ class PlanConfig:
       mesh: how the devices of a slice share the work.
     """
 
-    topologies: tuple[str, ...] = ("v5e:16x16", "v4:4x4x4", "v5p:4x4x8", "v6e:16x16")
-    programs: tuple[str, ...] = PROGRAMS
-    examples_per_group: int = 4
-    documents: int = 364_868_892
-    tokens: float = 160e9
-    queries: int = 5000
-    utilisation: float = 0.4
-    host_bandwidth: float = 1e9
+    topologies: Annotated[tuple[Topology, ...], Items(1, 64, different=True)] = (
+        "v5e:16x16",
+        "v4:4x4x4",
+        "v5p:4x4x8",
+        "v6e:16x16",
+    )
+    programs: Annotated[tuple[Program, ...], Items(different=True)] = PROGRAMS
+    examples_per_group: ExamplesAtOnce = 4
+    documents: Documents = 364_868_892
+    tokens: Annotated[float, Bound(above=0, at_most=1e18, unit="tokens")] = 160e9
+    queries: Queries = 5000
+    utilisation: Fraction = 0.4
+    host_bandwidth: Annotated[float, Bound(above=0, at_most=1e15, unit="bytes per second")] = 1e9
     decoder: DecoderConfig = dataclasses.field(default_factory=DecoderConfig)
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
     tokenize: TokenizeConfig = dataclasses.field(default_factory=TokenizeConfig)
@@ -78,7 +88,6 @@ def plan(config: PlanConfig, output: str) -> str:
 @by_first
 def run(config: PlanConfig, output: str) -> Reader:
     """Writes `plan.json` and the tables `plan.md`, and prints these; a killed run goes on after the last program."""
-    check(config)
     slices = [chips.topology(name) for name in config.topologies]
     compiler.without_a_chip()
     if config.programs:
@@ -99,28 +108,6 @@ def run(config: PlanConfig, output: str) -> Reader:
     writer.write_json("plan.json", made)
     writer.write_bytes("plan.md", text.encode())
     return writer.finish({"topologies": list(config.topologies), "programs": list(config.programs)})
-
-
-def check(config: PlanConfig) -> None:
-    """Refuses what cannot be planned."""
-    unknown = [name for name in config.programs if name not in PROGRAMS]
-    if unknown:
-        raise InputError(
-            "plan.programs is not possible",
-            got=", ".join(unknown),
-            expected=" or ".join(f"'{name}'" for name in PROGRAMS),
-            remedy="name programs from the list",
-        )
-    above = ("examples_per_group", "documents", "tokens", "queries", "utilisation", "host_bandwidth")
-    wrong = [name for name in above if not getattr(config, name) > 0]
-    if wrong or config.utilisation > 1 or not config.topologies:
-        name = wrong[0] if wrong else "utilisation" if config.utilisation > 1 else "topologies"
-        raise InputError(
-            f"plan.{name} is not possible",
-            got=getattr(config, name),
-            expected="a positive number (utilisation: at most 1), one topology or more",
-            remedy=f"set plan.{name}",
-        )
 
 
 def counted(config: PlanConfig) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """import_checkpoint: from a foreign model to a checkpoint artifact without an optimizer state."""
 
 import dataclasses
-from pathlib import Path
+import pathlib
+from typing import Annotated
 
 import jax
 import numpy as np
@@ -10,8 +11,11 @@ from jax_tda.artifacts.artifact import Reader, begin
 from jax_tda.artifacts.together import by_first
 from jax_tda.core import files
 from jax_tda.core import mesh as meshes
+from jax_tda.core.bounds import Bound
 from jax_tda.core.config import input_path, machine, settings
+from jax_tda.core.declared import declared
 from jax_tda.core.mesh import MeshConfig
+from jax_tda.core.quantities import Dtype, Path
 from jax_tda.data import foreign_vocabulary, sources, train_vocabulary
 from jax_tda.models import checkpoint_artifact, checkpoints
 from jax_tda.models.importers import assemble
@@ -20,6 +24,7 @@ from jax_tda.models.importers.source import Source
 
 
 @dataclasses.dataclass(frozen=True)
+@declared("import_checkpoint")
 class ImportCheckpointConfig:
     """Which model is imported.
 
@@ -32,11 +37,11 @@ class ImportCheckpointConfig:
       mesh: how devices share the work.
     """
 
-    model: str = input_path()
-    context: int = 0
+    model: Path = input_path(required=True)
+    context: Annotated[int, Bound(2, 2**24, also=(0,), unit="tokens")] = 0
     beginning_token: str = ""
     end_token: str = ""
-    dtype: str = "float32"
+    dtype: Dtype = "float32"
     mesh: MeshConfig = machine(MeshConfig())
 
 
@@ -82,7 +87,7 @@ def _run(config: ImportCheckpointConfig, output: str) -> Reader:
     for remark in foreign_vocabulary.remarks(config.model):
         print(f"import_checkpoint: {remark}")
     # The files are the job's input, but no artifact: their digests stand among the settings.
-    digests = {Path(name).name: sources.identity(name, "", "") for name in source.files()}
+    digests = {pathlib.Path(name).name: sources.identity(name, "", "") for name in source.files()}
     writer = begin(output, checkpoint_artifact.KIND, settings(config) | {"files": digests}, {})
     if isinstance(writer, Reader):
         return writer

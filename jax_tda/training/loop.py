@@ -20,8 +20,10 @@ from jax_tda.artifacts.arrays import write_atomically
 from jax_tda.core import files, placement, processes
 from jax_tda.core import mesh as meshes
 from jax_tda.core.config import settings
+from jax_tda.core.declared import declared
 from jax_tda.core.errors import InputError
 from jax_tda.core.progress import Progress
+from jax_tda.core.quantities import Seed, Steps, StepsOrNone
 from jax_tda.models import checkpoints
 from jax_tda.models.interface import Examples, LanguageModel, Params
 from jax_tda.training import optimizers
@@ -35,6 +37,7 @@ Log = Callable[[int, Mapping[str, float]], None]
 
 
 @dataclasses.dataclass(frozen=True)
+@declared("training")
 class TrainingConfig:
     """How long to train and how often to look.
 
@@ -46,21 +49,11 @@ class TrainingConfig:
       save_every: steps between two checkpoints that a killed run can go on from; 0 means none.
     """
 
-    steps: int = 1000
-    seed: int = 0
-    log_every: int = 20
-    evaluate_every: int = 0
-    save_every: int = 500
-
-    def __post_init__(self) -> None:
-        for field, least in (("steps", 1), ("log_every", 1), ("evaluate_every", 0), ("save_every", 0)):
-            if getattr(self, field) < least:
-                raise InputError(
-                    f"TrainingConfig.{field} is not possible.",
-                    got=getattr(self, field),
-                    expected=f"a whole number ≥ {least}",
-                    remedy=f"change {field}",
-                )
+    steps: Steps = 1000
+    seed: Seed = 0
+    log_every: Steps = 20
+    evaluate_every: StepsOrNone = 0
+    save_every: StepsOrNone = 500
 
 
 def train(

@@ -1,20 +1,20 @@
 """AdamW and Adafactor as chains of Optax transformations whose state keeps the second moments in plain sight."""
 
 import dataclasses
-import math
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from jax_tda.core import trees
-from jax_tda.core.errors import InputError
-
-_NAMES = ("adamw", "adafactor")
+from jax_tda.core.bounds import Bound
+from jax_tda.core.declared import declared
+from jax_tda.core.quantities import Decay, Fraction, NotNegative, Positive
 
 
 @dataclasses.dataclass(frozen=True)
+@declared("optimizer")
 class OptimizerConfig:
     """How a gradient becomes an update.
 
@@ -36,39 +36,19 @@ class OptimizerConfig:
       update_clip: Adafactor's largest root mean square of one array's update, before the rate; 0 means no clipping.
     """
 
-    name: str = "adamw"
-    peak_rate: float = 1e-3
-    warmup_steps: int = 100
-    decay_to: float = 0.1
-    clip_norm: float = 1.0
-    weight_decay: float = 0.0
-    b1: float = 0.9
-    b2: float = 0.98
-    epsilon: float = 1e-8
-    decay_exponent: float = 0.8
-    min_dim_size_to_factor: int = 128
-    factored_epsilon: float = 1e-30
-    update_clip: float = 1.0
-
-    def __post_init__(self) -> None:
-        self._demand(self.name in _NAMES, "name", " or ".join(_NAMES))
-        self._demand(0 < self.peak_rate < math.inf, "peak_rate", "a positive number")
-        self._demand(0 < self.decay_to <= 1, "decay_to", "a fraction above 0 and at most 1")
-        for field in ("b1", "b2"):
-            self._demand(0 <= getattr(self, field) < 1, field, "a number ≥ 0 and below 1")
-        for field in ("decay_exponent", "epsilon", "factored_epsilon", "min_dim_size_to_factor"):
-            self._demand(getattr(self, field) > 0, field, "a positive number")
-        for field in ("warmup_steps", "clip_norm", "weight_decay", "update_clip"):
-            self._demand(getattr(self, field) >= 0, field, "a number ≥ 0")
-
-    def _demand(self, holds: bool, field: str, expected: str) -> None:
-        if not holds:
-            raise InputError(
-                f"OptimizerConfig.{field} is not possible.",
-                got=repr(getattr(self, field)),
-                expected=expected,
-                remedy=f"change {field}",
-            )
+    name: Literal["adamw", "adafactor"] = "adamw"
+    peak_rate: Positive = 1e-3
+    warmup_steps: Annotated[int, Bound(0, 10**9, unit="steps")] = 100
+    decay_to: Fraction = 0.1
+    clip_norm: NotNegative = 1.0
+    weight_decay: NotNegative = 0.0
+    b1: Decay = 0.9
+    b2: Decay = 0.98
+    epsilon: Positive = 1e-8
+    decay_exponent: Positive = 0.8
+    min_dim_size_to_factor: Annotated[int, Bound(1, 2**31 - 1)] = 128
+    factored_epsilon: Positive = 1e-30
+    update_clip: NotNegative = 1.0
 
 
 def rate(config: OptimizerConfig, step: jax.typing.ArrayLike, steps: int) -> jax.Array:

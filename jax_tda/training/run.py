@@ -10,7 +10,9 @@ import numpy as np
 from jax_tda.artifacts.artifact import Reader, begin
 from jax_tda.core import mesh as meshes
 from jax_tda.core.config import input_path, machine, settings
+from jax_tda.core.declared import declared
 from jax_tda.core.mesh import MeshConfig
+from jax_tda.core.quantities import Buckets, Path, Seed, Steps, StepsOrNone, TokensAtOnce
 from jax_tda.data import train_vocabulary
 from jax_tda.data.batches import Epochs, bucket_lengths
 from jax_tda.data.corpus import Corpus, open_corpus
@@ -21,6 +23,7 @@ from jax_tda.training.optimizers import OptimizerConfig
 
 
 @dataclasses.dataclass(frozen=True)
+@declared("pretrain")
 class PretrainConfig:
     """What is trained, on what, for how long.
 
@@ -38,16 +41,16 @@ class PretrainConfig:
       mesh: how devices share the work.
     """
 
-    corpus: str = input_path()
-    initial: str = input_path()
+    corpus: Path = input_path(required=True)
+    initial: Path = input_path()
     decoder: DecoderConfig = dataclasses.field(default_factory=DecoderConfig)
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
-    steps: int = 3000
-    tokens_per_batch: int = 512
-    buckets: int = 3
-    seed: int = 0
-    log_every: int = 100
-    save_every: int = 500
+    steps: Steps = 3000
+    tokens_per_batch: TokensAtOnce = 512
+    buckets: Buckets = 3
+    seed: Seed = 0
+    log_every: Steps = 100
+    save_every: StepsOrNone = 500
     mesh: MeshConfig = machine(MeshConfig())
 
 

@@ -6,6 +6,8 @@ from jax_tda.artifacts import ranking
 from jax_tda.artifacts.artifact import Reader, begin, open_artifact
 from jax_tda.artifacts.together import by_first
 from jax_tda.core.config import input_path, settings
+from jax_tda.core.declared import declared
+from jax_tda.core.quantities import Path
 from jax_tda.data import corpus as corpora
 from jax_tda.viewer import page
 from jax_tda.viewer.settings import PageConfig
@@ -14,6 +16,7 @@ KIND = "page"
 
 
 @dataclasses.dataclass(frozen=True)
+@declared("show")
 class ShowConfig:
     """What the page shows.
 
@@ -25,10 +28,10 @@ class ShowConfig:
       page: how much of it is shown.
     """
 
-    report: str = input_path()
-    rankings: str = input_path()
-    corpus: str = input_path()
-    queries: str = input_path()
+    report: Path = input_path(required=True)
+    rankings: Path = input_path(required=True)
+    corpus: Path = input_path(required=True)
+    queries: Path = input_path(required=True)
     page: PageConfig = dataclasses.field(default_factory=PageConfig)
 
 

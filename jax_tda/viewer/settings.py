@@ -1,31 +1,32 @@
 """How much of a run its page shows."""
 
 import dataclasses
+from typing import Annotated
 
-from jax_tda.core.errors import InputError
+from jax_tda.core.bounds import Bound, Items
+from jax_tda.core.declared import declared
+from jax_tda.core.quantities import Name
 
 
 @dataclasses.dataclass(frozen=True)
+@declared("page")
 class PageConfig:
     """What stands on the page; whatever is cut is said there.
 
-    `columns` are the methods side by side when the page opens, `facet` the query field one can filter by.
+    Args:
+      title: its first line.
+      shown_queries: the most queries.
+      shown_proponents: the most proponents of each query and method.
+      shown_opponents: the most opponents.
+      shown_characters: of each passage, at most.
+      facet: the query field that one can filter by; empty for none.
+      columns: the methods that stand side by side when the page opens.
     """
 
     title: str = "Which training passages made the model know it?"
-    shown_queries: int = 5000
-    shown_proponents: int = 10
-    shown_opponents: int = 5
-    shown_characters: int = 1500
+    shown_queries: Annotated[int, Bound(0, 10**6, unit="queries")] = 5000
+    shown_proponents: Annotated[int, Bound(0, 10**5, unit="passages")] = 10
+    shown_opponents: Annotated[int, Bound(0, 10**5, unit="passages")] = 5
+    shown_characters: Annotated[int, Bound(0, 10**7, unit="characters")] = 1500
     facet: str = "relation"
-    columns: tuple[str, ...] = ("trackstar", "grad_cosine", "bm25", "gold")
-
-    def __post_init__(self) -> None:
-        for name in ("shown_queries", "shown_proponents", "shown_opponents", "shown_characters"):
-            if getattr(self, name) < 0:
-                raise InputError(
-                    f"The page cannot show a negative number of things: {name}.",
-                    got=getattr(self, name),
-                    expected="0 or more",
-                    remedy=f"Set PageConfig.{name} to 0 or more.",
-                )
+    columns: Annotated[tuple[Name, ...], Items(0, 64, different=True)] = ("trackstar", "grad_cosine", "bm25", "gold")

@@ -2,11 +2,13 @@
 
 import math
 import re
+import unicodedata
 
 import numpy as np
 import pytest
 
 from jax_tda.baselines.lexical import LexicalConfig, bm25
+from jax_tda.baselines.words import cut
 from jax_tda.core.errors import InputError
 
 STOP = {"the", "of", "is"}
@@ -82,9 +84,79 @@ def test_stop_words_can_be_kept():
 
 
 @pytest.mark.parametrize(
-    "config", [LexicalConfig(variant="bm25+"), LexicalConfig(b=2.0), LexicalConfig(stop_words="klingon")]
+    "given",
+    [{"variant": "bm25+"}, {"b": 2.0}, {"stop_words": "klingon"}, {"word_pattern": "("}, {"word_pattern": "(a)(b)"}],
 )
-def test_settings_out_of_range_are_refused(config):
-    """Before the corpus is read."""
-    with pytest.raises(InputError, match="expected"):
-        bm25(["river"], ["river"], k=1, config=config)
+def test_settings_out_of_range_are_refused(given):
+    """When the config is made."""
+    with pytest.raises(InputError, match=rf"bm25\.{next(iter(given))} is not possible"):
+        LexicalConfig(**given)
+
+
+def test_a_pattern_of_words_goes_with_words_alone_and_no_ranking_is_empty():
+    """A setting that would have no effect is refused, and so is k = 0."""
+    with pytest.raises(InputError, match="word_pattern"):
+        LexicalConfig(word_pattern=r"\S+", tokens="bigrams")
+    with pytest.raises(InputError, match="at least 1"):
+        bm25(["river"], ["river"], k=0)
+
+
+def test_plain_english_is_ranked_bit_for_bit_as_by_the_pattern_of_before(corpus):
+    """Law: where a text holds no combining mark and no script without spaces, words are what \\w+ finds."""
+    before = LexicalConfig(word_pattern=r"(?u)\b\w+\b")
+    texts = [*corpus, "It isn't a_b C3PO's 3.14 naïve_Ärger, x—y\tz\nend", "", "... !", "Ünïcode ÇA va 10⁻³ ½"]
+    asked = ["isn't it Äpfel", "3 14 naïve_ärger", "x y z", "capital of the river", "½ va"]
+    assert bm25(texts, asked, len(texts)) == bm25(texts, asked, len(texts), before)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("हिन्दी में पढ़ना", ["हिन्दी", "में", "पढ़ना"]),
+        ("தமிழ் மொழி", ["தமிழ்", "மொழி"]),
+        ("العَرَبِيَّة لغة", ["العَرَبِيَّة", "لغة"]),
+        ("می‌خواهم بروم", ["می‌خواهم", "بروم"]),
+        ("cafe\u0301 au lait", ["café", "au", "lait"]),
+        ("한국어 문장", ["한국어", "문장"]),
+        ("東京", ["東", "京", "東京"]),
+        ("JR東京駅2番 exit", ["jr", "東", "京", "駅", "東京", "京駅", "2", "番", "exit"]),
+        ("ภาษาไทย", ["ภ", "า", "ษ", "า", "ไ", "ท", "ย", "ภา", "าษ", "ษา", "าไ", "ไท", "ทย"]),
+        ("The plain words", ["the", "plain", "words"]),
+    ],
+)
+def test_words_of_every_script_are_kept_whole_or_become_characters_and_their_pairs(text, words):
+    """Law: combining marks and joiners stay in their word; where no space parts words, pairs of characters stand in."""
+    normal = [unicodedata.normalize("NFC", word) for word in words]
+    assert cut(text, "words") == normal
+    assert all(word in unicodedata.normalize("NFC", text).lower() for word in normal)
+
+
+def test_a_name_is_found_in_a_sentence_of_a_script_without_spaces():
+    """東京 meets 東京は日本の首都です, before a passage that shares one character; हिन्दी meets हिन्दी alone."""
+    passages = [
+        "大阪は西にある。",
+        "東京は日本の首都です。",
+        "京都は古い町だ。",
+        "हिन्दी भाषा",
+        "हिमालय पर्वत",
+        "a river",
+    ]
+    japanese, hindi = bm25(passages, ["東京", "हिन्दी"], 10)
+    assert [row for row, _ in japanese[0]] == [1, 2] and [row for row, _ in hindi[0]] == [3]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "found"),
+    [
+        ("characters", ["o", "n", "हि", "न्", "दी", "東", "京"]),
+        ("bigrams", ["on", "हिन्", "न्दी", "東京"]),
+        ("model", ["79", "110"]),
+    ],
+)
+def test_characters_pairs_and_the_models_tokens_are_choices(tokens, found):
+    """Law: each choice is a ranking by the same formula over other units; stop words are words and count here."""
+    text = "On हिन्दी 東京" if tokens != "model" else "On"
+    assert cut(text, tokens, lambda text: list(text.encode())) == found
+    config = LexicalConfig(tokens=tokens)
+    [(proponents, _)] = bm25(["the of", "on", "x"], ["the"], 3, config, encode=lambda text: list(text.encode()))
+    assert proponents[0][0] == 0

@@ -5,10 +5,10 @@ import dataclasses
 
 import pytest
 
+from jax_tda.core.bounds import conform
 from jax_tda.jobs import config_files
 from jax_tda.jobs.checks import checked, parameters
 from jax_tda.jobs.table import JOBS, PARTS, load
-from jax_tda.jobs.values import conform
 from tests.house import tree
 
 CONFIGS = [path for path in tree.files(".gin") if path.is_relative_to(tree.ROOT / "configs")]

@@ -1,16 +1,21 @@
 """prepare_facts: the demo's corpus and queries, facts about countries and elements, as files of JSON lines."""
 
 import dataclasses
+from typing import Annotated
 
 from jax_tda.artifacts.artifact import Reader, begin
 from jax_tda.artifacts.together import by_first
+from jax_tda.core.bounds import Bound
 from jax_tda.core.config import settings
+from jax_tda.core.declared import declared
+from jax_tda.core.quantities import MOST_EXAMPLES, Seed
 from jax_tda.data.facts import package_data, world_facts
 
 KIND = "facts"
 
 
 @dataclasses.dataclass(frozen=True)
+@declared("prepare_facts")
 class PrepareFactsConfig:
     """Which facts are held out, and among how much prose they stand.
 
@@ -19,8 +24,8 @@ class PrepareFactsConfig:
       prose_sentences: how many sentences of prose are added.
     """
 
-    seed: int = 0
-    prose_sentences: int = 1000
+    seed: Seed = 0
+    prose_sentences: Annotated[int, Bound(0, MOST_EXAMPLES, unit="sentences")] = 1000
 
 
 def plan(config: PrepareFactsConfig, output: str) -> str:

@@ -1,16 +1,34 @@
 """Every setting of the acquisition study that can change a number."""
 
 import dataclasses
+from typing import Annotated
 
+from jax_tda.core.bounds import Bound, Items
 from jax_tda.core.config import input_path
-from jax_tda.core.errors import InputError
+from jax_tda.core.declared import declared
+from jax_tda.core.quantities import (
+    Context,
+    Documents,
+    ExamplesAtOnce,
+    Path,
+    Positive,
+    ProjectedSize,
+    Seeds,
+    Share,
+    Steps,
+    VocabularySize,
+)
 from jax_tda.evaluation.bootstrap import BootstrapConfig
 from jax_tda.models.decoder_config import DecoderConfig
 from jax_tda.studies.acquisition.timeline import Timeline
 from jax_tda.training.optimizers import OptimizerConfig
 
+_Passages = Annotated[int, Bound(1, 10**5, unit="passages")]
+_Times = Annotated[int, Bound(1, 10**5, unit="times")]
+
 
 @dataclasses.dataclass(frozen=True)
+@declared("study_acquisition")
 class AcquisitionConfig:
     """What is injected into which training, and how it is looked at.
 
@@ -34,30 +52,33 @@ class AcquisitionConfig:
       bootstrap: how intervals are drawn.
     """
 
-    knowledge: str = input_path()
-    corpus: str = input_path()
-    seeds: tuple[int, ...] = (0,)
+    knowledge: Path = input_path()
+    corpus: Path = input_path()
+    seeds: Seeds = (0,)
     decoder: DecoderConfig = dataclasses.field(default_factory=DecoderConfig)
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
-    vocabulary_size: int = 4096
-    context: int = 640
-    base_steps: int = 400
-    rows: tuple[int, ...] = (4, 1)
-    passages: int = 5
-    placebo: int = 5
-    encounters: int = 4
-    interval: int = 50
-    spacing: int = 3
-    window: int = 50
-    lead_steps: int = 30
-    plain_steps: int = 250
-    look_every: int = 10
-    outlier_factor: float = 1.5
-    projected_size: int = 16
-    sample: int = 256
-    query_weight: float = 0.5
-    damping: float = 0.1
+    vocabulary_size: VocabularySize = 4096
+    context: Context = 640
+    base_steps: Steps = 400
+    rows: Annotated[tuple[ExamplesAtOnce, ...], Items(1, 64, different=True, order="falling")] = (4, 1)
+    passages: _Passages = 5
+    placebo: _Passages = 5
+    encounters: _Times = 4
+    interval: Steps = 50
+    spacing: Steps = 3
+    window: Steps = 50
+    lead_steps: Annotated[int, Bound(0, 10**9, unit="steps")] = 30
+    plain_steps: Annotated[int, Bound(2, 10**9, unit="steps")] = 250
+    look_every: Steps = 10
+    outlier_factor: Positive = 1.5
+    projected_size: ProjectedSize = 16
+    sample: Documents = 256
+    query_weight: Share = 0.5
+    damping: Annotated[float, Bound(above=0, at_most=1e6, unit="each block's mean eigenvalue")] = 0.1
     bootstrap: BootstrapConfig = dataclasses.field(default_factory=BootstrapConfig)
+
+    def __post_init__(self) -> None:
+        self.timeline.check(self.injected)
 
     @property
     def timeline(self) -> Timeline:
@@ -85,30 +106,3 @@ class AcquisitionConfig:
             ("control", first, False),
             *((f"rows{size}", size, True) for size in others),
         ]
-
-    def check(self) -> None:
-        """Refuses what cannot be run.
-
-        Raises:
-          InputError: naming the setting.
-        """
-        self.timeline.check(self.injected)
-        least = {"vocabulary_size": 1, "context": 2, "base_steps": 1, "passages": 1, "placebo": 1, "sample": 1}
-        least["projected_size"] = 1
-        for name, value in least.items():
-            self._demand(getattr(self, name) >= value, name, f"a whole number ≥ {value}")
-        self._demand(len(set(self.seeds)) == len(self.seeds) > 0, "seeds", "at least one, none twice")
-        falling = all(a > b for a, b in zip(self.rows, self.rows[1:], strict=False))
-        self._demand(bool(self.rows) and falling and self.rows[-1] > 0, "rows", "positive numbers, the largest first")
-        self._demand(self.outlier_factor > 0, "outlier_factor", "a positive number")
-        self._demand(0 <= self.query_weight <= 1, "query_weight", "a share, 0 to 1")
-        self._demand(self.damping > 0, "damping", "a positive number")
-
-    def _demand(self, holds: bool, name: str, expected: str) -> None:
-        if not holds:
-            raise InputError(
-                f"study_acquisition.{name} is not possible",
-                got=getattr(self, name),
-                expected=expected,
-                remedy=f"change {name}",
-            )

@@ -35,7 +35,6 @@ _INVENTED = 120
 
 def plan(config: AcquisitionConfig, output: str) -> str:
     """What the study would do; refuses what the study would, but for passages that do not fit into the context."""
-    config.check()
     passages, texts = _passages(config), _ordinary(config)
     _selected(config, passages, [0] * len(passages), texts)
     steps = config.timeline.steps(config.injected)
@@ -50,7 +49,6 @@ def plan(config: AcquisitionConfig, output: str) -> str:
 @by_first
 def run(config: AcquisitionConfig, output: str) -> Reader:
     """Writes the study's folder: results.json, figures, index.html, and the curves behind them."""
-    config.check()
     passages, texts = _passages(config), _ordinary(config)
     files: dict[str, Any] = {"corpus": {"world_facts": 0}}
     if config.corpus:

@@ -38,10 +38,6 @@ class Timeline:
         Raises:
           InputError: naming the setting.
         """
-        least = {"encounters": 1, "interval": 1, "spacing": 1, "window": 1, "lead": 0, "plain": 2, "look_every": 1}
-        for name, value in least.items():
-            if getattr(self, name) < value:
-                raise _impossible(name, getattr(self, name), f"a whole number ≥ {value}")
         if self.window > self.interval:
             raise _impossible("window", self.window, f"at most the interval, {self.interval}")
         if (injected - 1) * self.spacing >= self.interval:

@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 import numpy as np
 
 from jax_tda.core.errors import InputError
 
 # exp(−‖x − y‖² / 2h²), exp(−‖x − y‖ / h), exp(−‖x − y‖₁ / h)
-KERNELS = ("gaussian", "exponential", "laplacian")
+Kernel = Literal["gaussian", "exponential", "laplacian"]
+KERNELS: tuple[Kernel, ...] = get_args(Kernel)
 
 
 def check(kernel: str, bandwidths: Sequence[float] | np.ndarray) -> None:

@@ -1,26 +1,37 @@
 """What steers the density study."""
 
 import dataclasses
+from typing import Annotated
 
+from jax_tda.core.bounds import Bound, Items
 from jax_tda.core.config import input_path
-from jax_tda.core.errors import InputError
+from jax_tda.core.declared import declared, demand
+from jax_tda.core.quantities import (
+    MOST_EXAMPLES,
+    Buckets,
+    Context,
+    Documents,
+    DocumentsOrAll,
+    Path,
+    Positive,
+    ProjectedSize,
+    QueryWeight,
+    Seeds,
+    Steps,
+    TokensAtOnce,
+)
 from jax_tda.evaluation.bootstrap import BootstrapConfig
 from jax_tda.evaluation.tail_patch import TailPatchConfig
 from jax_tda.models.decoder_config import DecoderConfig
-from jax_tda.studies.density import kernels
+from jax_tda.studies.density.kernels import KERNELS, Kernel
 from jax_tda.training.optimizers import OptimizerConfig
 
-_POSITIVE = (
-    "context", "steps", "tokens_per_batch", "buckets", "projected_size", "text_size", "held_out", "permutations",
-    "tuning_steps", "tuning_rate", "background", "neighbours",
-)  # fmt: skip
-
-_BYTES = 4 + 256
 # More than a regression here has columns: a constant, four controls, and two densities or the doses of both kinds.
 _ROWS = 8
 
 
 @dataclasses.dataclass(frozen=True)
+@declared("study_density")
 class DensityConfig:
     """The settings of the study; every seed draws its own texts and trains its own model.
 
@@ -56,61 +67,57 @@ class DensityConfig:
       bootstrap: how intervals are made.
     """
 
-    seeds: tuple[int, ...] = (0,)
-    sentence_encoder: str = input_path()
-    facts: int = 0
-    prose: int = 1000
-    vocabulary_size: int = 2048
-    context: int = 64
+    seeds: Seeds = (0,)
+    sentence_encoder: Path = input_path()
+    facts: DocumentsOrAll = 0
+    prose: Annotated[int, Bound(0, MOST_EXAMPLES, unit="sentences")] = 1000
+    vocabulary_size: Annotated[int, Bound(261, 2**24, unit="tokens", meaning="4 special ids, 256 bytes and more")] = (
+        2048
+    )
+    context: Context = 64
     decoder: DecoderConfig = dataclasses.field(default_factory=DecoderConfig)
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
-    steps: int = 3000
-    tokens_per_batch: int = 512
-    buckets: int = 3
-    projected_size: int = 16
-    text_size: int = 1024
-    query_weight: float = -1.0
-    kernels: tuple[str, ...] = kernels.KERNELS
-    kernel: str = "gaussian"
-    bandwidth_factors: tuple[float, ...] = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 8.0, 16.0, 32.0)
-    held_out: int = 500
-    neighbours: int = 10
-    sample: int = 500
-    draws: int = 10
-    permutations: int = 999
-    pairs: int = 40
-    copies: tuple[int, ...] = (1, 2, 4)
-    background: int = 1000
-    tuning_steps: int = 100
-    tuning_rate: float = 1e-3
+    steps: Steps = 3000
+    tokens_per_batch: TokensAtOnce = 512
+    buckets: Buckets = 3
+    projected_size: ProjectedSize = 16
+    text_size: Annotated[int, Bound(1, 2**20)] = 1024
+    query_weight: QueryWeight = -1.0
+    kernels: Annotated[tuple[Kernel, ...], Items(1, different=True)] = KERNELS
+    kernel: Kernel = "gaussian"
+    bandwidth_factors: Annotated[tuple[Positive, ...], Items(1, 1000)] = (
+        0.5,
+        0.7,
+        1.0,
+        1.4,
+        2.0,
+        2.8,
+        4.0,
+        8.0,
+        16.0,
+        32.0,
+    )
+    held_out: Documents = 500
+    neighbours: Documents = 10
+    sample: Documents = 500
+    draws: Annotated[int, Bound(2, 10**5, unit="draws", meaning="two have a spread")] = 10
+    permutations: Annotated[int, Bound(1, 10**7)] = 999
+    pairs: Annotated[int, Bound(1, 10**6)] = 40
+    copies: Annotated[tuple[Annotated[int, Bound(1, 10**5)], ...], Items(1, 100)] = (1, 2, 4)
+    background: Documents = 1000
+    tuning_steps: Steps = 100
+    tuning_rate: Positive = 1e-3
     tail_patch: TailPatchConfig = dataclasses.field(default_factory=TailPatchConfig)
     bootstrap: BootstrapConfig = dataclasses.field(default_factory=BootstrapConfig)
 
     def __post_init__(self) -> None:
-        for name in _POSITIVE:
-            self._demand(getattr(self, name) > 0, name, "a positive number")
-        self._demand(bool(self.seeds) and len(set(self.seeds)) == len(self.seeds), "seeds", "different whole numbers")
-        self._demand(min(self.facts, self.prose) >= 0, "facts", "a number ≥ 0 (also for prose)")
-        self._demand(self.draws >= 2, "draws", "at least 2, which have a spread")
-        self._demand(self.vocabulary_size > _BYTES, "vocabulary_size", f"more than {_BYTES}: 4 special ids, 256 bytes")
-        self._demand(self.query_weight <= 1, "query_weight", "a weight from 0 to 1, or a negative number for the rule")
-        self._demand(self.sample >= self.neighbours + 2, "sample", f"at least neighbours + 2, {self.neighbours + 2}")
+        demand(self, self.sample >= self.neighbours + 2, "sample", f"at least neighbours + 2, {self.neighbours + 2}")
         leaked = 2 * len(self.copies) * self.pairs
-        self._demand(leaked >= _ROWS, "pairs", f"so many that 2 × copies × pairs, {leaked}, is at least {_ROWS}")
-        self._demand(
+        demand(self, leaked >= _ROWS, "pairs", f"so many that 2 × copies × pairs, {leaked}, is at least {_ROWS}")
+        demand(
+            self,
             self.tail_patch.queries >= _ROWS,
             "tail_patch",
             f"queries of at least {_ROWS}: a regression needs more rows than columns",
         )
-        self._demand(self.kernel in self.kernels, "kernel", f"one of study_density.kernels, {self.kernels}")
-        for kernel in self.kernels:
-            kernels.check(kernel, self.bandwidth_factors)
-
-    def _demand(self, holds: bool, field: str, expected: str) -> None:
-        if not holds:
-            raise InputError(
-                f"study_density.{field} is not possible",
-                got=getattr(self, field),
-                expected=expected,
-                remedy=f"change study_density.{field}",
-            )
+        demand(self, self.kernel in self.kernels, "kernel", f"one of study_density.kernels, {self.kernels}")

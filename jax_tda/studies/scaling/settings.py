@@ -1,9 +1,24 @@
 """What steers the scaling study."""
 
 import dataclasses
-import itertools
+from typing import Annotated
 
-from jax_tda.core.errors import InputError
+from jax_tda.core.bounds import Bound, Items
+from jax_tda.core.declared import declared, demand
+from jax_tda.core.quantities import (
+    MOST_EXAMPLES,
+    Buckets,
+    Context,
+    DocumentsOrAll,
+    Layers,
+    ProjectedSize,
+    QueryWeight,
+    Seeds,
+    Steps,
+    TokensAtOnce,
+    VocabularySize,
+    Width,
+)
 from jax_tda.evaluation.bootstrap import BootstrapConfig
 from jax_tda.evaluation.tail_patch import TailPatchConfig
 from jax_tda.models.decoder_config import DecoderConfig
@@ -11,6 +26,7 @@ from jax_tda.training.optimizers import OptimizerConfig
 
 
 @dataclasses.dataclass(frozen=True)
+@declared("study_scaling")
 class ScalingConfig:
     """The settings of the study; every seed draws its own facts and trains its own models.
 
@@ -34,32 +50,26 @@ class ScalingConfig:
       bootstrap: how intervals are made.
     """
 
-    seeds: tuple[int, ...] = (0,)
-    facts: int = 400
-    prose: int = 300
-    vocabulary_size: int = 1024
-    context: int = 64
-    layers: tuple[int, ...] = (1, 2, 4)
-    widths: tuple[int, ...] = (48, 96, 128)
-    checkpoints: tuple[int, ...] = (150, 300, 600, 1200)
+    seeds: Seeds = (0,)
+    facts: DocumentsOrAll = 400
+    prose: Annotated[int, Bound(0, MOST_EXAMPLES, unit="sentences")] = 300
+    vocabulary_size: VocabularySize = 1024
+    context: Context = 64
+    layers: Annotated[tuple[Layers, ...], Items(1, 64)] = (1, 2, 4)
+    widths: Annotated[tuple[Width, ...], Items(1, 64)] = (48, 96, 128)
+    checkpoints: Annotated[tuple[Steps, ...], Items(1, 64, different=True, order="rising")] = (150, 300, 600, 1200)
     decoder: DecoderConfig = dataclasses.field(default_factory=DecoderConfig)
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
-    tokens_per_batch: int = 512
-    buckets: int = 2
-    projected_size: int = 16
-    query_weight: float = -1.0
-    looked_at: int = 10
+    tokens_per_batch: TokensAtOnce = 512
+    buckets: Buckets = 2
+    projected_size: ProjectedSize = 16
+    query_weight: QueryWeight = -1.0
+    looked_at: Annotated[int, Bound(1, 2**20, unit="proponents")] = 10
     tail_patch: TailPatchConfig = dataclasses.field(default_factory=TailPatchConfig)
     bootstrap: BootstrapConfig = dataclasses.field(default_factory=BootstrapConfig)
 
     def __post_init__(self) -> None:
-        self._demand(bool(self.seeds) and len(set(self.seeds)) == len(self.seeds), "seeds", "different whole numbers")
-        self._demand(0 < len(self.layers) == len(self.widths), "widths", "one width for each entry of layers")
-        steps = self.checkpoints
-        self._demand(bool(steps) and steps[0] > 0, "checkpoints", "at least one positive number of steps")
-        self._demand(all(a < b for a, b in itertools.pairwise(steps)), "checkpoints", "rising numbers")
-        self._demand(self.facts >= 0 and self.prose >= 0, "facts", "numbers ≥ 0 (also for prose)")
-        self._demand(self.looked_at > 0, "looked_at", "at least one proponent")
+        demand(self, len(self.layers) == len(self.widths), "widths", "one width for each entry of layers")
         for layers, width in zip(self.layers, self.widths, strict=True):
             self.model(layers, width)  # Refuses what is no decoder.
 
@@ -67,12 +77,3 @@ class ScalingConfig:
         """The decoder of one size."""
         mlp = 8 * (width // 3)
         return dataclasses.replace(self.decoder, layers=layers, width=width, heads=4, kv_heads=4, mlp_width=mlp)
-
-    def _demand(self, holds: bool, field: str, expected: str) -> None:
-        if not holds:
-            raise InputError(
-                f"study_scaling.{field} is not possible",
-                got=getattr(self, field),
-                expected=expected,
-                remedy=f"change study_scaling.{field}",
-            )

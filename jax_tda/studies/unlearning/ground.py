@@ -9,7 +9,7 @@ import numpy as np
 from etils import epath
 
 from jax_tda.core import seeds
-from jax_tda.data import tokenize, train_vocabulary
+from jax_tda.data import records, tokenize, train_vocabulary
 from jax_tda.data.corpus import Corpus, open_corpus
 from jax_tda.models import checkpoint_artifact
 from jax_tda.studies.unlearning import randomise, sources
@@ -149,7 +149,7 @@ def lay(config: StudyUnlearningConfig, seed: int, place: epath.Path) -> Ground:
         train_vocabulary.TrainVocabularyConfig(source=paths["corpus"], size=config.vocabulary), vocabulary
     )
     for name, source in paths.items():
-        kind = "queries" if name == "queries" else "passages"
+        kind: records.Kind = "queries" if name == "queries" else "passages"
         tokenize.run(
             tokenize.TokenizeConfig(
                 source=source,

@@ -7,7 +7,7 @@ their own, so that neither carries on the other's direction; losses are taken on
 
 import dataclasses
 import functools
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -15,17 +15,21 @@ import numpy as np
 import optax
 
 from jax_tda.core import seeds
+from jax_tda.core.bounds import Bound
+from jax_tda.core.declared import declared
 from jax_tda.core.errors import InputError
 from jax_tda.core.progress import Progress
+from jax_tda.core.quantities import Decay, Documents, ExamplesAtOnce, NotNegative, Positive, Steps
 from jax_tda.models.interface import LanguageModel
 from jax_tda.studies.unlearning import decisions
-from jax_tda.studies.unlearning.randomise import RULES
+from jax_tda.studies.unlearning.randomise import Rule
 from jax_tda.training.step import TrainState, mean_loss, train_step
 
 Log = list[dict[str, Any]]
 
 
 @dataclasses.dataclass(frozen=True)
+@declared("unlearning")
 class UnlearningConfig:
     """How a text is unlearned.
 
@@ -44,30 +48,17 @@ class UnlearningConfig:
       b2: the decay of its second moments.
     """
 
-    epochs: int = 5
-    batch: int = 40
-    chunk: int = 160
-    evaluate_every: int = 10
-    evaluated: int = 80
-    validation: int = 160
-    tolerance: float = 0.02
-    randomisation: str = "words"
-    rate: float = 2e-4
-    b1: float = 0.9
-    b2: float = 0.98
-
-    def __post_init__(self) -> None:
-        for field in ("epochs", "batch", "chunk", "evaluate_every", "evaluated", "validation", "rate"):
-            self._demand(getattr(self, field) > 0, field, "a number above 0")
-        self._demand(self.tolerance >= 0, "tolerance", "a share ≥ 0")
-        self._demand(self.randomisation in RULES, "randomisation", " or ".join(RULES))
-        for field in ("b1", "b2"):
-            self._demand(0 <= getattr(self, field) < 1, field, "a number ≥ 0 and below 1")
-
-    def _demand(self, holds: bool, field: str, expected: str) -> None:
-        if not holds:
-            got, remedy = repr(getattr(self, field)), f"change unlearning.{field}"
-            raise InputError(f"unlearning.{field} is not possible", got=got, expected=expected, remedy=remedy)
+    epochs: Annotated[int, Bound(1, 10**6, unit="epochs")] = 5
+    batch: ExamplesAtOnce = 40
+    chunk: ExamplesAtOnce = 160
+    evaluate_every: Steps = 10
+    evaluated: Documents = 80
+    validation: Documents = 160
+    tolerance: NotNegative = 0.02
+    randomisation: Rule = "words"
+    rate: Positive = 2e-4
+    b1: Decay = 0.9
+    b2: Decay = 0.98
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,10 +6,12 @@ The loss of the original model on them is the level at which a text counts as un
 
 import itertools
 from collections.abc import Iterable, Sequence
+from typing import Literal, get_args
 
 import numpy as np
 
-RULES = ("words", "tokens")
+Rule = Literal["words", "tokens"]
+RULES: tuple[Rule, ...] = get_args(Rule)
 _WORDS = (5, 15)
 
 

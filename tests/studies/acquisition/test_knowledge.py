@@ -170,9 +170,9 @@ def test_times_that_meet_are_refused(change, name):
 )
 def test_a_setting_that_cannot_be_meant_is_refused_by_name(change, name):
     """Law: before anything is read."""
-    AcquisitionConfig().check()
+    AcquisitionConfig()
     with pytest.raises(InputError, match=f"study_acquisition.{name} is not possible"):
-        dataclasses.replace(AcquisitionConfig(), **change).check()
+        dataclasses.replace(AcquisitionConfig(), **change)
 
 
 def test_the_defaults_fit_each_other():

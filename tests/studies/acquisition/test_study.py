@@ -112,7 +112,6 @@ def test_a_killed_study_goes_on_to_the_same_numbers(finished, corpus, tmp_path, 
 def chosen(number=0):
     passages = knowledge.parse(invented.passages(20), "invented")
     config = dataclasses.replace(CONFIG, context=700, passages=2, placebo=2, interval=12)
-    config.check()
     words = ByteVocabulary()
     selection = choose(passages, [600] * 20, config, number)
     ordinary = [tokens_of("The mill by the old bridge stood still.", words)] * 30
