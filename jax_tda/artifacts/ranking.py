@@ -1,13 +1,9 @@
 """The schema of a ranking: JSON lines, one per query, of any method, also of one that is not ours."""
 
 import hashlib
-import json
-import math
-from collections.abc import Iterator
 from typing import Any
 
-from etils import epath
-
+from jax_tda.artifacts import foreign_ranking
 from jax_tda.artifacts.artifact import Reader, open_artifact
 from jax_tda.core import files
 from jax_tda.core.errors import InputError
@@ -15,7 +11,6 @@ from jax_tda.core.errors import InputError
 KIND = "ranking"
 # A directory of many rankings under one manifest.
 SWEEP_KIND = "sweep"
-_ENDS = ("proponents", "opponents")
 
 
 def row(
@@ -51,35 +46,10 @@ def read(path: str) -> tuple[list[dict[str, Any]], Reader | None]:
             expected="a JSON-lines file of rankings",
             remedy="check the path, or run the job that makes it",
         )
-    return list(_foreign(file)), None
-
-
-def _foreign(file: epath.Path) -> Iterator[dict[str, Any]]:
-    seen: set[str] = set()
-    for number, line in enumerate(files.read(file).splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line)
-            # Opponents and the exact-match flag are ours; a foreign ranking need not have them.
-            good = isinstance(value["query_id"], str) and all(
-                isinstance(entry["id"], str) and math.isfinite(entry.get("score", 0.0))
-                for end in _ENDS
-                for entry in value.get(end, [])
-            )
-            good = good and isinstance(value["proponents"], list) and value["query_id"] not in seen
-            good = good and all(len({e["id"] for e in value.get(end, [])}) == len(value.get(end, [])) for end in _ENDS)
-        except (ValueError, KeyError, TypeError, AttributeError):
-            good = False
-        if not good:
-            raise InputError(
-                f"line {number} of {file} is not a ranking row",
-                got=line[:120].decode(errors="replace"),
-                expected='{"query_id": str, "proponents": [{"id": str, "score": number}, …]}, each query and id once',
-                remedy="mend or drop the line",
-            )
-        seen.add(value["query_id"])
-        yield value
+    rows = foreign_ranking.read(file)
+    if rows.sorted:
+        print(f"{file}: {rows.sorted:,} lists did not stand in the order of their scores and were sorted")
+    return rows, None
 
 
 def read_all(path: str) -> tuple[dict[str, list[dict[str, Any]]], dict[str, Reader], dict[str, str]]:

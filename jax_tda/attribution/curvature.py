@@ -3,11 +3,19 @@
 Source: TrackStar (arXiv 2410.17413): R = λ R_eval + (1 − λ) R_train per block, before unit norm.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from jax_tda.core.errors import InputError
+
+# Called after each eigendecomposition, the long part of the work.
+Done = Callable[[], object]
+
+
+def _untold() -> None:
+    """Nobody watches."""
 
 
 def autocorrelation(rows_NBK: np.ndarray) -> np.ndarray:
@@ -23,7 +31,9 @@ def mix(train_BKK: np.ndarray, query_BKK: np.ndarray | None, weight: float) -> n
     return weight * query_BKK + (1.0 - weight) * train_BKK
 
 
-def automatic_weight(train_BKK: np.ndarray, query_BKK: np.ndarray, component: int, queries: int) -> float:
+def automatic_weight(
+    train_BKK: np.ndarray, query_BKK: np.ndarray, component: int, queries: int, done: Done = _untold
+) -> float:
     """λ such that about `component` task-template directions are down-weighted.
 
     λ = σ_train[k] / (σ_query[k] + σ_train[k]): eigenvalues pooled over the blocks, sorted descending, at the k-th.
@@ -33,12 +43,13 @@ def automatic_weight(train_BKK: np.ndarray, query_BKK: np.ndarray, component: in
       query_BKK: R_query.
       component: k, counted from 1.
       queries: how many queries R_query was estimated from, for the message.
+      done: called after each of the eigendecompositions, one for a block of R_train and two for one of R_query.
 
     Raises:
       InputError: k exceeds the numerical rank of the pooled R_query, where the rule would degenerate to λ = 1.
     """
-    train, query = _pooled(train_BKK), _pooled(query_BKK)
-    rank = sum(_numerical_rank(block) for block in query_BKK)
+    train, query = _pooled(train_BKK, done), _pooled(query_BKK, done)
+    rank = sum(_numerical_rank(block, done) for block in query_BKK)
     if not 1 <= component <= rank:
         raise too_few_queries(component, rank, queries)
     k = component - 1
@@ -78,12 +89,13 @@ class Spectrum(NamedTuple):
     vectors: np.ndarray
 
 
-def spectrum(curvature_BKK: np.ndarray, names: tuple[str, ...] | None = None) -> Spectrum:
+def spectrum(curvature_BKK: np.ndarray, names: tuple[str, ...] | None = None, done: Done = _untold) -> Spectrum:
     """The eigenvalues and vectors of each block, float64; negative ones are rounding and count as zero.
 
     Args:
       curvature_BKK: [blocks, K, K], symmetric.
       names: block names, for messages.
+      done: called after each block.
 
     Raises:
       InputError: a block is not finite, or zero.
@@ -100,6 +112,7 @@ def spectrum(curvature_BKK: np.ndarray, names: tuple[str, ...] | None = None) ->
             )
         values, found.vectors[index] = np.linalg.eigh(block)
         found.values[index] = np.maximum(values, 0.0)
+        done()
         if not values[-1] > 0:
             raise InputError(
                 f"the curvature of block {name} is zero",
@@ -133,18 +146,21 @@ def damped(values_BK: np.ndarray, damping: float, names: tuple[str, ...] | None 
     return found
 
 
-def inverse_root(curvature_BKK: np.ndarray, damping: float, names: tuple[str, ...] | None = None) -> np.ndarray:
+def inverse_root(
+    curvature_BKK: np.ndarray, damping: float, names: tuple[str, ...] | None = None, done: Done = _untold
+) -> np.ndarray:
     """R^(-1/2) for each block: U diag((max(σ, 0) + damping × mean(σ))^(-1/2)) Uᵀ, float64.
 
     Args:
       curvature_BKK: [blocks, K, K], symmetric.
       damping: in units of the block's mean eigenvalue.
       names: block names, for messages.
+      done: called after each block.
 
     Raises:
       InputError: a block is not finite, or singular with damping 0.
     """
-    values, vectors = spectrum(curvature_BKK, names)
+    values, vectors = spectrum(curvature_BKK, names, done)
     roots = np.sqrt(damped(values, damping, names))
     for index, root in enumerate(roots):
         vectors[index] = (vectors[index] / root) @ vectors[index].T
@@ -166,13 +182,18 @@ def check_undamped(damping: float, sample: int, dimension: int) -> None:
         )
 
 
-def _numerical_rank(block_KK: np.ndarray) -> int:
+def _numerical_rank(block_KK: np.ndarray, done: Done) -> int:
     """Eigenvalues above what rounding R to float32 leaves: its spectral norm is about √K ε σ_max."""
     values = np.linalg.eigvalsh(np.asarray(block_KK, np.float64))
+    done()
     return int(np.sum(values > values[-1] * np.sqrt(values.size) * np.finfo(np.float32).eps))
 
 
-def _pooled(curvature_BKK: np.ndarray) -> np.ndarray:
-    values = np.concatenate([np.linalg.eigvalsh(np.asarray(block, np.float64)) for block in curvature_BKK])
+def _pooled(curvature_BKK: np.ndarray, done: Done) -> np.ndarray:
+    found = []
+    for block in curvature_BKK:
+        found.append(np.linalg.eigvalsh(np.asarray(block, np.float64)))
+        done()
+    values = np.concatenate(found)
     # R has no negative eigenvalue; rounding gives some.
     return np.sort(np.maximum(values, 0.0))[::-1]

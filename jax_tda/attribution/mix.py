@@ -1,6 +1,7 @@
 """mix_curvature: λ, R^(-1/2) and, for stored encodings, their norms under it: what scoring needs beside encodings."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -13,6 +14,7 @@ from jax_tda.attribution import curvature, estimate, scan
 from jax_tda.core.config import input_path, settings
 from jax_tda.core.declared import declared
 from jax_tda.core.errors import InputError
+from jax_tda.core.progress import Progress
 from jax_tda.core.quantities import Component, Damping, Fraction, Path, QueryWeight
 
 KIND = "correction"
@@ -68,9 +70,13 @@ def run(config: MixCurvatureConfig, output: str) -> Reader:
     train, query = (whole(inputs[name]) if name in inputs else None for name in ("train", "query"))
     assert train is not None
     rule = Rule(config.component, config.component_fraction)
-    mixed, facts = mixture(config.query_weight, rule, train, query, inputs)
+    by_rule = config.query_weight < 0
+    progress = Progress("mix_curvature", (4 if by_rule else 1) * len(train), "eigendecompositions")
+    mixed, facts = mixture(config.query_weight, rule, train, query, inputs, progress.advance)
     curvature.check_undamped(config.damping, facts["sample"], train.shape[1])
-    root = curvature.inverse_root(mixed, config.damping, tuple(inputs["train"].manifest.facts["blocks"]))
+    root = curvature.inverse_root(
+        mixed, config.damping, tuple(inputs["train"].manifest.facts["blocks"]), progress.advance
+    )
     roots = writer.array("inverse_root", root.shape, "float32", 1)
     for block, value in enumerate(root):
         roots.write_shard(block, value[None].astype(np.float32))
@@ -107,7 +113,12 @@ class Rule(NamedTuple):
 
 
 def mixture(
-    weight: float, rule: Rule, train: np.ndarray, query: np.ndarray | None, inputs: dict[str, Reader]
+    weight: float,
+    rule: Rule,
+    train: np.ndarray,
+    query: np.ndarray | None,
+    inputs: dict[str, Reader],
+    done: Callable[[], object] = lambda: None,
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """R = λ R_query + (1 − λ) R_train, and what there is to say of it.
 
@@ -117,12 +128,13 @@ def mixture(
       train: R_train [blocks, K, K].
       query: R_query, or None.
       inputs: the artifacts `train` and `query`.
+      done: called after each eigendecomposition that the rule takes.
     """
     component = None
     if weight < 0:
         assert query is not None
         component = rule.component or curvature.default_component(train.shape[0] * train.shape[1], rule.fraction)
-        weight = curvature.automatic_weight(train, query, component, inputs["query"].manifest.facts["sample"])
+        weight = curvature.automatic_weight(train, query, component, inputs["query"].manifest.facts["sample"], done)
     # R determines every direction only where one of its parts does.
     parts = [n for n, share in (("train", 1 - weight), ("query", weight)) if share > 0]
     sample = max(inputs[name].manifest.facts["sample"] for name in parts)

@@ -73,7 +73,12 @@ def _rank(config: RankBaselineConfig, corpus: corpora.Corpus, queries: corpora.C
         return controls.random(config.seed, queries.ids, corpus.count, config.top_k)
     if config.method == "gold":
         golden = (
-            [row for name in record["gold"] for row in corpus.documents.rows_of(name)] for record in queries.records
+            [
+                row
+                for name in dict.fromkeys(corpus.document_of(name) or name for name in record["gold"])
+                for row in corpus.documents.rows_of(name)
+            ]
+            for record in queries.records
         )
         return (controls.gold(found, config.top_k) for found in golden)
     field = "prompt" if config.method == "bm25_prompt" else "text"

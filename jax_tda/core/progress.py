@@ -19,6 +19,8 @@ def _clock(seconds: float) -> str:
 class Progress:
     """Counts finished units of work and prints rate and time left.
 
+    The first units are not taken for the rate: what is compiled for them is compiled once.
+
     Args:
       label: what is being done.
       total: how many units there are.
@@ -34,6 +36,7 @@ class Progress:
         self._terminal = self._stream.isatty()
         self._quiet = stream is None and processes.index() > 0
         self._start = time.monotonic()
+        self._first: tuple[float, int] | None = None
         self._printed = 0.0
 
     def advance(self, count: int = 1, note: str = "") -> None:
@@ -43,13 +46,16 @@ class Progress:
         due = now - self._printed >= (0.2 if self._terminal else 10.0) or self.done >= self.total
         if due and not self._quiet:
             self._printed = now
-            self._print(now - self._start, note)
+            self._print(now, note)
+        if count and self._first is None:
+            self._first = now, self.done
 
-    def _print(self, elapsed: float, note: str) -> None:
-        rate = (self.done - self._earlier) / max(elapsed, 1e-9)
-        left = (self.total - self.done) / rate if rate > 0 else float("inf")
-        eta = _clock(left) if left != float("inf") else "?"
-        line = f"{self.label}: {self.done:,}/{self.total:,} {self.unit}  {rate:,.1f}/s  ETA {eta}  {note}".rstrip()
+    def _print(self, now: float, note: str) -> None:
+        ended = self.done >= self.total
+        since, before = (self._start, self._earlier) if ended else self._first or (now, self.done)
+        rate = (self.done - before) / max(now - since, 1e-9)
+        pace = f"{rate:,.1f}/s  ETA {_clock((self.total - self.done) / rate)}" if rate > 0 else "ETA ?"
+        line = f"{self.label}: {self.done:,}/{self.total:,} {self.unit}  {pace}  {note}".rstrip()
         if self._terminal:
             end = "\n" if self.done >= self.total else ""
             print(f"\r\x1b[2K{line}", end=end, file=self._stream, flush=True)

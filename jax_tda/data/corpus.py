@@ -57,6 +57,15 @@ class Corpus:
         """The row of an id, or None."""
         return self.ids.row_of(example_id)
 
+    def document_of(self, name: str) -> str | None:
+        """The document that an id means: its own, or that of its piece `ID#n`; None where there is none."""
+        if name in self.documents:
+            return name
+        if (row := self.row_of(name)) is not None:
+            return self.documents[row]
+        stem, mark, number = name.rpartition("#")
+        return stem if mark and number.isdecimal() and stem in self.documents else None
+
     def examples(self, rows: np.ndarray, length: int, size: int, loss: str = "target") -> dict[str, np.ndarray]:
         """A batch of the given rows.
 

@@ -75,7 +75,10 @@ class Rejected(InputError):  # noqa: N818 - what it is, not only that it is wron
 
     def __init__(self, where: str, reason: str, *, got: object, expected: object):
         self.where, self.reason = where, reason
-        remedy = 'mend the record, or set on_bad_record = "skip" to leave such records out and have them counted'
+        remedy = (
+            "mend the record, or leave such records out and have them counted: "
+            "`tokenize.on_bad_record = 'skip'`, `train_vocabulary.on_bad_record = 'skip'`"
+        )
         super().__init__(f"{where}: {reason}", got=got, expected=expected, remedy=remedy)
 
 
@@ -137,6 +140,13 @@ def parse(row: object, kind: Kind, where: str) -> Record:
         raise Rejected(where, "empty target", got=f"'' (id {identifier!r})", expected="some text")
     gold, weak = _ids(row, "gold", where) or (), _ids(row, "weak", where)
     return Query(identifier, prompt, target, gold, weak, fields, where=where)
+
+
+def tell(job: str, rejected: Counter[str]) -> None:
+    """Says on screen how many records were left out, by reason."""
+    if rejected:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in rejected.most_common())
+        print(f"{job}: {sum(rejected.values()):,} records left out: {reasons}")
 
 
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

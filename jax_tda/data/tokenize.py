@@ -76,6 +76,7 @@ def run(config: TokenizeConfig, output: str) -> Reader:
     for piece, record in _pieces(found, vocabulary, context, config, rejected):
         pieces.append(piece)
         described.append(_described(piece, record))
+    records.tell("tokenize", rejected)
     _check_unique(described)
     facts = _write(writer, pieces, described, config)
     train_vocabulary.write(writer, vocabulary)

@@ -58,6 +58,7 @@ def run(config: TrainVocabularyConfig, output: str) -> Reader:
         return writer
     rejected: Counter[str] = Counter()
     made = _make(config, rejected)
+    records.tell("train_vocabulary", rejected)
     write(writer, made)
     return writer.finish({"size": made.size, "vocabulary": made.digest, "rejected": dict(rejected)})
 

@@ -239,9 +239,19 @@ def train_sentencepiece(texts: Iterable[str], size: int) -> bytes:
       InputError: if the texts are empty or the size cannot even hold their characters and the 256 bytes.
     """
     written = io.BytesIO()
+    failed: list[Exception] = []
+
+    def told() -> Iterator[str]:
+        # The trainer turns whatever its texts raise into words of its own.
+        try:
+            yield from _lines(texts)
+        except Exception as problem:
+            failed.append(problem)
+            raise
+
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=_lines(texts),
+            sentence_iterator=told(),
             model_writer=written,
             vocab_size=size,
             hard_vocab_limit=False,
@@ -258,11 +268,17 @@ def train_sentencepiece(texts: Iterable[str], size: int) -> bytes:
             bos_id=3,
             minloglevel=2,
         )
-    except RuntimeError as problem:
+    except Exception as problem:
+        if failed:
+            raise failed[0] from None
+        if not isinstance(problem, RuntimeError):
+            raise
         raise InputError(
             "no SentencePiece vocabulary can be trained",
             got=f"size {size}: {problem}",
             expected="texts that are not empty, and a size above 4 special ids + 256 bytes + the texts' characters",
             remedy="raise the size (2048 suits some thousand sentences), or use the byte vocabulary",
         ) from problem
+    if failed:
+        raise failed[0]
     return written.getvalue()

@@ -16,13 +16,13 @@ from jax_tda.artifacts.together import by_first
 from jax_tda.core import mesh as meshes
 from jax_tda.core import placement, trees
 from jax_tda.core.config import input_path, machine, settings
-from jax_tda.core.declared import declared
+from jax_tda.core.declared import declared, demand
 from jax_tda.core.errors import InputError
 from jax_tda.core.mesh import MeshConfig
 from jax_tda.core.quantities import Path, Seed
 from jax_tda.data import corpus as corpora
 from jax_tda.encoding import estimate_moments, second_moments
-from jax_tda.evaluation import retrieval, summary, tail_patch
+from jax_tda.evaluation import belonging, retrieval, summary, tail_patch
 from jax_tda.evaluation.bootstrap import BootstrapConfig
 from jax_tda.evaluation.tail_patch import TailPatchConfig
 from jax_tda.models import checkpoint_artifact
@@ -45,7 +45,7 @@ class EvaluateConfig:
       moments: second moments made by `estimate_second_moments`; empty for those of the checkpoint's optimizer.
       answers: which queries the model answers exactly; empty takes each ranking's own word for it.
       over: the queries that the report's main figures are over: `answered_exactly`, or `gained`, those whose target
-        gained probability in the training that `answers` compares.
+        gained probability in the training that `answers` compares, or `all`.
       tail_patch: how tail-patch steps are taken.
       bootstrap: how intervals are made.
       seed: of the bootstrap.
@@ -58,7 +58,7 @@ class EvaluateConfig:
     checkpoint: Path = input_path()
     moments: Path = input_path()
     answers: Path = input_path()
-    over: Literal["answered_exactly", "gained"] = "answered_exactly"
+    over: Literal["answered_exactly", "gained", "all"] = "answered_exactly"
     tail_patch: TailPatchConfig = dataclasses.field(default_factory=TailPatchConfig)
     bootstrap: BootstrapConfig = dataclasses.field(default_factory=BootstrapConfig)
     seed: Seed = 0
@@ -79,7 +79,8 @@ def plan(config: EvaluateConfig, output: str) -> str:
 def run(config: EvaluateConfig, output: str) -> Reader:
     """Writes the report, `report.json`, and prints its table."""
     started = time.monotonic()
-    _check_over(config)
+    compared = config.over != "gained" or bool(config.answers)
+    demand(config, compared, "over", "'gained' only with evaluate.answers, which compare two checkpoints")
     corpus, queries = corpora.open_corpus(config.corpus), corpora.open_corpus(config.queries)
     inputs = {"corpus": corpus.reader, "queries": queries.reader}
     if config.checkpoint:
@@ -93,14 +94,16 @@ def run(config: EvaluateConfig, output: str) -> Reader:
     rankings, readers, foreign = ranking.read_all(config.rankings)
     inputs |= {f"ranking_{name}": reader for name, reader in readers.items()}
     for name, rows in rankings.items():
-        _check_rows(name, rows, corpus, queries)
+        belonging.check_rows(name, rows, corpus, queries)
     # A ranking without a manifest has no digest among the inputs, yet the report is of this one and no other.
     writer = begin(output, KIND, settings(config) | {"foreign_rankings": foreign}, inputs, name="report")
     if isinstance(writer, Reader):
         print(summary.table(writer.read_json("report.json")))
         return writer
     exact = _answered_exactly(inputs, rankings)
-    counted = _gained(inputs["answers"]) if config.over == "gained" else exact
+    counted = {"gained": lambda: _gained(inputs["answers"]), "all": lambda: set(queries.ids)}.get(
+        config.over, lambda: exact
+    )()
     tables = {name: judge_retrieval(rows, corpus, queries) for name, rows in rankings.items()}
     patched: dict[str, Any] | None = None
     if config.checkpoint:
@@ -112,7 +115,7 @@ def run(config: EvaluateConfig, output: str) -> Reader:
         {
             "over": config.over,
             "exact_match": len(exact) / queries.count,
-            "gold_missing": _gold_missing(corpus, queries),
+            **belonging.gold_counts(corpus, queries),
             "lambda": facts.get("query_weight"),
             "lambda_component": facts.get("component"),
             "damping": facts.get("damping"),
@@ -129,45 +132,10 @@ def run(config: EvaluateConfig, output: str) -> Reader:
     return finished
 
 
-def _check_rows(name: str, rows: Sequence[Mapping[str, Any]], corpus: corpora.Corpus, queries: corpora.Corpus) -> None:
-    """Every query has its line, and every id is a piece or document of the corpus."""
-    asked, given = set(queries.ids), {row["query_id"] for row in rows}
-    named = {e["id"] for row in rows for e in row["proponents"]}
-    unknown = {name for name in named if name not in corpus.ids and name not in corpus.documents}
-    for what, found in {
-        "queries without a line": asked - given,
-        "unknown queries": given - asked,
-        "unknown passages": unknown,
-    }.items():
-        if found:
-            raise InputError(
-                f"the ranking {name} does not belong to these queries and this corpus",
-                got=f"{len(found)} {what}, such as {min(found)!r}",
-                expected="a line for every query, and ids of this corpus",
-                remedy="rank this corpus for these queries; a query without proponents has an empty list",
-            )
-
-
-def _gold_missing(corpus: corpora.Corpus, queries: corpora.Corpus) -> dict[str, int]:
-    """How many gold ids name no document of the corpus, and how many queries hold such an id."""
-    missing = [sum(name not in corpus.documents for name in set(record["gold"])) for record in queries.records]
-    return {"ids": sum(missing), "queries": sum(count > 0 for count in missing)}
-
-
 def _answered_exactly(inputs: Mapping[str, Reader], rankings: Mapping[str, Sequence[Mapping[str, Any]]]) -> set[str]:
     if "answers" in inputs:
         return {row["query_id"] for row in inputs["answers"].read_lines("answers.jsonl") if row["answered_exactly"]}
     return {row["query_id"] for rows in rankings.values() for row in rows if row.get("answered_exactly")}
-
-
-def _check_over(config: EvaluateConfig) -> None:
-    if config.over not in ("answered_exactly", "gained") or (config.over == "gained" and not config.answers):
-        raise InputError(
-            "evaluate.over is not possible",
-            got=f"{config.over!r}, answers {config.answers or 'not given'}",
-            expected="'answered_exactly', or 'gained' with answers that compare two checkpoints",
-            remedy="change evaluate.over, or run answer with `answer.before`",
-        )
 
 
 def _gained(answers: Reader) -> set[str]:
@@ -198,8 +166,8 @@ def judge_retrieval(
         assert place is not None
         record = queries.records[place]
         ranked = [document.get(entry["id"], entry["id"]) for entry in row["proponents"]]
-        gold = set(record["gold"])
-        wide = gold | set(record["weak"]) if "weak" in record else None
+        gold = belonging.documents(corpus, record["gold"])
+        wide = gold | belonging.documents(corpus, record["weak"]) if "weak" in record else None
         for suffix, right in (("", gold), ("_weak", wide)):
             tables[f"mrr{suffix}"][name] = None if right is None else retrieval.reciprocal_rank(ranked, right)
             tables[f"recall_at_10{suffix}"][name] = None if right is None else retrieval.recall_at(10, ranked, right)

@@ -37,7 +37,17 @@ PAIRS = (("trackstar", "grad_cosine"), ("trackstar", "bm25"))
 
 
 # Which queries the main figures are over, as a sentence about queries says it.
-OVER = {"answered_exactly": "answered exactly", "gained": "whose target gained probability"}
+OVER = {
+    "answered_exactly": "answered exactly",
+    "gained": "whose target gained probability",
+    "all": "asked",
+}
+GOLD_NOTES = {
+    "gold_missing": "mean no document of the corpus and count as never found",
+    "gold_pieces": "name a piece and count as its document",
+}
+# Of fewer queries a bootstrap knows too little: no interval and no paired difference is shown.
+FEWEST = 20
 
 
 def _over(report: Mapping[str, Any]) -> str:
@@ -47,6 +57,11 @@ def _over(report: Mapping[str, Any]) -> str:
 def counted_queries(report: Mapping[str, Any]) -> tuple[int, str]:
     """How many queries the report's main figures are over, and what they have in common."""
     return report["queries"][_over(report)], OVER[_over(report)]
+
+
+def few(report: Mapping[str, Any]) -> bool:
+    """Whether the main figures are over so few queries that all queries must speak first."""
+    return _over(report) != "all" and counted_queries(report)[0] < min(FEWEST, report["queries"]["total"])
 
 
 def in_order(methods: Collection[str]) -> list[str]:
@@ -150,26 +165,50 @@ def _check(per_query: PerQuery, settings: Mapping[str, Any]) -> None:
 
 
 def table(report: Mapping[str, Any]) -> str:
-    """The report as plain text: methods by metrics, paired differences, and what the figures were taken with."""
-    header = ["method", *METRICS.values()]
-    rows = [
-        [METHODS.get(method, method), *(_cell(report["methods"][method][metric], metric) for metric in METRICS)]
-        for method in in_order(report["methods"])
-    ]
-    lines = _aligned([header, *rows])
-    if report["paired"]:
-        rows = [
-            [pair.replace("-", " - "), *(_cell(intervals[metric], metric, signed=True) for metric in METRICS)]
-            for pair, intervals in report["paired"].items()
-        ]
-        lines += ["", *_aligned([["paired difference, same queries", *METRICS.values()], *rows])]
+    """The report as plain text: methods by metrics, paired differences, and what the figures were taken with.
+
+    Where fewer than `FEWEST` queries count, a table over all queries comes first, with a sentence.
+    """
+    main = _methods(report, "")
+    if few(report):
+        count, which = counted_queries(report)
+        total = report["queries"]["total"]
+        lines = [f"Only {count:,} of {total:,} queries {which}, too few to compare methods by. Over all queries:", ""]
+        lines += [*_methods(report, "_all"), "", *_differences(report, "_all")]
+        lines += ["", f"Over the {count:,} queries {which}, without intervals:", "", *main] if count else []
+    else:
+        lines = [*main, "", *_differences(report, "")]
+    while lines[-1] == "":
+        lines.pop()
     return "\n".join([*lines, "", *_notes(report)])
 
 
-def _cell(interval: Mapping[str, Any], metric: str, signed: bool = False) -> str:
-    if not interval["n"]:
+def _methods(report: Mapping[str, Any], ending: str) -> list[str]:
+    """A line for each method, over the queries that the ending of a metric's name says."""
+    rows = [
+        [METHODS.get(name, name), *(_cell(report["methods"][name].get(m + ending), m) for m in METRICS)]
+        for name in in_order(report["methods"])
+    ]
+    return _aligned([["method", *METRICS.values()], *rows])
+
+
+def _differences(report: Mapping[str, Any], ending: str) -> list[str]:
+    """A line for each pair of which some difference has queries enough."""
+    rows = [
+        [pair.replace("-", " - "), *(_cell(found.get(m + ending), m, signed=True) for m in METRICS)]
+        for pair, found in report["paired"].items()
+        if any((found.get(m + ending) or {"n": 0})["n"] >= FEWEST for m in METRICS)
+    ]
+    return _aligned([["paired difference, same queries", *METRICS.values()], *rows]) if rows else []
+
+
+def _cell(interval: Mapping[str, Any] | None, metric: str, signed: bool = False) -> str:
+    """A mean with its interval; without one where it is over few queries, and no difference then."""
+    if not interval or not interval["n"] or (signed and interval["n"] < FEWEST):
         return "-"
     form = "+.2f" if metric == "tail_patch" else "+.3f" if signed else ".3f"
+    if interval["n"] < FEWEST:
+        return f"{interval['mean']:{form}} (n = {interval['n']})"
     return f"{interval['mean']:{form}} [{interval['low']:{form}}, {interval['high']:{form}}]"
 
 
@@ -182,10 +221,13 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 def _notes(report: Mapping[str, Any]) -> list[str]:
     queries, (count, which) = report["queries"], counted_queries(report)
     notes = [
-        f"{count:,} of {queries['total']:,} queries {which}: the table is over these; "
+        f"{count:,} of {queries['total']:,} queries {which}: the table is over {'all' if few(report) else 'these'}; "
         f"{queries['without_gold']:,} without gold have no retrieval metric.",
-        "95 % bootstrap intervals over queries; n: " + ", ".join(_samples(report)) + ".",
+        "95 % bootstrap intervals over queries; n: " + ", ".join(_samples(report, "_all" if few(report) else "")) + ".",
     ]
+    for name, said in GOLD_NOTES.items():
+        if (found := report.get(name)) and found["ids"]:
+            notes.append(f"{found['ids']:,} ids in the gold of {found['queries']:,} queries {said}.")
     if report.get("exact_match") is not None:
         notes.append(f"exact match {report['exact_match']:.3f}")
     if report.get("lambda") is not None:
@@ -197,11 +239,11 @@ def _notes(report: Mapping[str, Any]) -> list[str]:
     return notes
 
 
-def _samples(report: Mapping[str, Any]) -> list[str]:
+def _samples(report: Mapping[str, Any], ending: str) -> list[str]:
     """The number of queries behind each column: one number, or a span where the methods differ."""
     samples = []
     for metric, label in METRICS.items():
-        counts = sorted({intervals[metric]["n"] for intervals in report["methods"].values()})
+        counts = sorted({(intervals.get(metric + ending) or {"n": 0})["n"] for intervals in report["methods"].values()})
         span = "" if not counts else f" {counts[0]:,}" if len(counts) == 1 else f" {counts[0]:,} to {counts[-1]:,}"
         samples.append(label.removesuffix(" (pp)") + span)
     return samples

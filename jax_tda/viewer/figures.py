@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from jax_tda.evaluation.summary import METHODS, METRICS, PAIRS, counted_queries, in_order
+from jax_tda.evaluation.summary import FEWEST, METHODS, METRICS, PAIRS, counted_queries, few, in_order
 
 _WIDTH, _HEIGHT = 168, 14
 # Which queries, and which passages count as correct: the ending of a metric's name, and what the page calls it.
@@ -30,7 +30,9 @@ _ABOUT = {
 def tables(report: Mapping[str, Any]) -> str:
     """One table of methods by metrics for each view that holds a number, headed by a button per view."""
     which = counted_queries(report)[1]
-    views = [(end, label.format(which=which), about.format(which=which)) for end, label, about in _VIEWS]
+    # Where few queries count, all of them stand first.
+    order = sorted(_VIEWS, key=lambda view: view[0] != "_all") if few(report) else _VIEWS
+    views = [(end, label.format(which=which), about.format(which=which)) for end, label, about in order]
     views = [view for view in views if _numbers(report["methods"], view[0])] or views[:1]
     buttons = "".join(
         f'<button type="button" data-view="{name or "exactly"}" aria-pressed="false">{label}</button>'
@@ -42,15 +44,20 @@ def tables(report: Mapping[str, Any]) -> str:
 
 def differences(report: Mapping[str, Any]) -> str:
     """The table of paired differences, over the counted queries; empty when no pair was judged."""
-    pairs = report["paired"]
-    if not pairs:
+    ending = "_all" if few(report) else ""
+    rows = [
+        (_pair(pair), "", intervals, False)
+        for pair, intervals in report["paired"].items()
+        if any((intervals.get(metric + ending) or {"n": 0})["n"] >= FEWEST for metric in METRICS)
+    ]
+    if not rows:
         return ""
-    rows = [(_pair(pair), "", intervals, False) for pair, intervals in pairs.items()]
+    which = "all queries" if ending else f"the queries {counted_queries(report)[1]}"
     caption = (
-        f"Paired differences over the queries {counted_queries(report)[1]}. The line is zero: a difference whose "
+        f"Paired differences over {which}. The line is zero: a difference whose "
         "interval holds it is grey, because these queries cannot tell its sign."
     )
-    return _table(rows, "", caption, "difference", signed=True)
+    return _table(rows, ending, caption, "difference", signed=True)
 
 
 def _methods(methods: Mapping[str, Any], ending: str, label: str, caption: str) -> str:
@@ -85,10 +92,12 @@ def _table(
 
 
 def _cell(interval: Mapping[str, Any] | None, metric: str, scale: tuple[float, float], signed: bool) -> str:
-    if not interval or not interval["n"]:
+    if not interval or not interval["n"] or (signed and interval["n"] < FEWEST):
         return '<td class="none">–</td>'
     form = "+.2f" if metric == "tail_patch" else "+.3f" if signed else ".3f"
     mean, low, high = (f"{interval[name]:{form}}".replace("-", "−") for name in ("mean", "low", "high"))
+    if interval["n"] < FEWEST:
+        return f"<td><b>{mean}</b> <span>n {interval['n']:,}, too few for an interval</span></td>"
     unclear = ' class="unclear"' if signed and interval["low"] <= 0 <= interval["high"] else ""
     return (
         f"<td{unclear}><b>{mean}</b> <span>{low} … {high}</span>"
@@ -116,7 +125,7 @@ def _drawn(interval: Mapping[str, Any], scale: tuple[float, float]) -> str:
 
 def _scale(intervals: Sequence[Mapping[str, Any] | None]) -> tuple[float, float]:
     """The span of all intervals of a column and zero."""
-    judged = [interval for interval in intervals if interval and interval["n"]]
+    judged = [interval for interval in intervals if interval and interval["n"] >= FEWEST]
     low = min([0.0, *(interval["low"] for interval in judged)])
     high = max([0.0, *(interval["high"] for interval in judged)])
     return (low, high) if high > low else (-1.0, 1.0)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from jax_tda.evaluation.summary import counted_queries
+from jax_tda.evaluation.summary import GOLD_NOTES, counted_queries
 from jax_tda.viewer import figures
 from jax_tda.viewer.payload import embedded, payload
 from jax_tda.viewer.settings import PageConfig
@@ -92,6 +92,9 @@ def _notes(report: Mapping[str, Any]) -> str:
     terms = [("intervals", "95 % percentile bootstrap over queries")]
     if report["queries"].get("without_gold"):
         terms.append(("without gold", f"{report['queries']['without_gold']:,} queries, left out of retrieval metrics"))
+    for name, said in GOLD_NOTES.items():
+        if (found := report.get(name)) and found["ids"]:
+            terms.append(("gold", f"{found['ids']:,} ids of {found['queries']:,} queries {said}"))
     if report.get("tail_patch"):
         terms.append(("tail-patch", ", ".join(f"{name} {value}" for name, value in report["tail_patch"].items())))
     for name in ("lambda", "lambda_component", "damping", "seed"):

@@ -9,6 +9,7 @@ from jax_tda.core.config import input_path, settings
 from jax_tda.core.declared import declared
 from jax_tda.core.quantities import Path
 from jax_tda.data import corpus as corpora
+from jax_tda.evaluation import belonging
 from jax_tda.viewer import page
 from jax_tda.viewer.settings import PageConfig
 
@@ -46,6 +47,8 @@ def run(config: ShowConfig, output: str) -> Reader:
     report = open_artifact(config.report, "report", name="report")
     corpus, queries = corpora.open_corpus(config.corpus), corpora.open_corpus(config.queries)
     rankings, readers, foreign = ranking.read_all(config.rankings)
+    for name, rows in rankings.items():
+        belonging.check_rows(name, rows, corpus, queries)
     inputs = {"report": report, "corpus": corpus.reader, "queries": queries.reader}
     inputs |= {f"ranking_{name}": reader for name, reader in readers.items()}
     writer = begin(output, KIND, settings(config) | {"foreign_rankings": foreign}, inputs)
@@ -58,7 +61,9 @@ def run(config: ShowConfig, output: str) -> Reader:
     documents = {name: record["document"] for name, record in shown.items()}
     passages = {name: record["fields"] | {"text": record["text"]} for name, record in shown.items()}
     asked = [
-        record["fields"] | {name: record[name] for name in ("id", "prompt", "target", "gold", "weak") if name in record}
+        record["fields"]
+        | {name: record[name] for name in ("id", "prompt", "target", "gold", "weak") if name in record}
+        | {name: sorted(belonging.documents(corpus, record[name])) for name in ("gold", "weak") if name in record}
         for record in queries.records
     ]
     files = page.render(report.read_json("report.json"), asked, passages, rankings, config.page, documents)

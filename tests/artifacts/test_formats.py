@@ -190,7 +190,7 @@ def test_a_coarser_step_takes_fewer_bytes(tmp_path):
 )
 def test_a_format_that_is_not_there_is_refused(given):
     """With the four parts, before anything is computed."""
-    with pytest.raises(InputError, match=r"(?s)no such format.*got:.*expected:.*remedy:"):
+    with pytest.raises(InputError, match=r"(?s)store\.(type|rank|step) is not possible.*got:.*expected:.*remedy:"):
         StoreConfig(**given)
 
 

@@ -27,28 +27,46 @@ def clock(monkeypatch):
 
 
 def test_a_line_tells_the_rate_and_the_time_left(clock):
-    """Law: by hand: 30 of 120 in 15 s are 2 a second, and the other 90 take 45 s."""
+    """Law: by hand: after the first 10, 30 of 120 in 15 s are 2 a second, and the other 80 take 40 s."""
     stream = Terminal(False)
     line = progress.Progress("encode", 120, "examples", stream=stream)
+    clock[0] += 100
+    line.advance(10)
     clock[0] += 15
     line.advance(30, "loss 2.5")
-    assert stream.getvalue() == "encode: 30/120 examples  2.0/s  ETA 0:45  loss 2.5\n"
+    assert stream.getvalue() == ("encode: 10/120 examples  ETA ?\nencode: 40/120 examples  2.0/s  ETA 0:40  loss 2.5\n")
+
+
+def test_what_is_compiled_for_the_first_units_is_not_taken_for_their_pace(clock):
+    """Law: an hour before the first unit leaves the time left of the others as it is; the last line says the mean."""
+    stream = Terminal(False)
+    line = progress.Progress("encode", 12, "units", stream=stream)
+    clock[0] += 3600
+    for _ in range(12):
+        clock[0] += 10
+        line.advance()
+    lines = stream.getvalue().splitlines()
+    assert lines[0].endswith("1/12 units  ETA ?") and lines[1].endswith("2/12 units  0.1/s  ETA 1:40")
+    assert lines[-1] == "encode: 12/12 units  0.0/s  ETA 0:00"
 
 
 def test_what_an_earlier_run_finished_is_done_but_was_not_fast(clock):
-    """Law: by hand: 1,000 were there, 500 came in 10 s: 50 a second, 8,500 left."""
+    """Law: by hand: 1,000 were there, 100 came first, 500 in 10 s: 50 a second, 8,400 left."""
     stream = Terminal(False)
     line = progress.Progress("encode", 10_000, "rows", done=1000, stream=stream)
+    clock[0] += 12
+    line.advance(100)
     clock[0] += 10
     line.advance(500)
-    assert stream.getvalue() == "encode: 1,500/10,000 rows  50.0/s  ETA 2:50\n"
+    assert stream.getvalue().endswith("encode: 1,600/10,000 rows  50.0/s  ETA 2:48\n")
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(59.4, "0:59"), (59.6, "1:00"), (3599, "59:59"), (36_061, "10:01:01")])
 def test_time_left_is_written_as_on_a_clock(clock, seconds, text):
     """Law: minutes and seconds, and hours when there are any."""
     stream = Terminal(False)
-    line = progress.Progress("x", 2, "units", stream=stream)
+    line = progress.Progress("x", 3, "units", stream=stream)
+    line.advance()
     clock[0] += seconds
     line.advance()
     assert f"ETA {text}\n" in stream.getvalue()

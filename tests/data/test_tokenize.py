@@ -184,5 +184,5 @@ def test_a_mended_source_is_read_under_the_same_command(make, tmp_path):
 def test_impossible_choices_are_refused(make):
     """A misspelt kind or treatment never means the default."""
     for option in ({"kind": "documents"}, {"on_long": "cut"}, {"on_bad_record": "ignore"}):
-        with pytest.raises(InputError, match=rf"(?s)no such choice for .*{next(iter(option))}.*remedy"):
+        with pytest.raises(InputError, match=rf"(?s)tokenize\.{next(iter(option))} is not possible.*remedy"):
             make(PASSAGES, **option)

@@ -95,22 +95,71 @@ def test_methods_stand_from_random_to_gold_with_strangers_before_gold():
     assert in_order({"gold", "mine", "trackstar", "bm25", "random"}) == ["random", "bm25", "trackstar", "mine", "gold"]
 
 
+def many(times=20, counted=EXACTLY, **settings):
+    """The same queries, each so many times under other names."""
+    tables = {
+        method: {
+            metric: {f"{name}{n}": value for name, value in table.items() for n in range(times)}
+            for metric, table in judged.items()
+        }
+        for method, judged in PER_QUERY.items()
+    }
+    chosen = {f"{name}{n}" for name in counted for n in range(times)}
+    return report(tables, chosen, SETTINGS | settings, seed=0, config=FEW)
+
+
 def test_table_shows_means_intervals_pairs_and_what_they_were_taken_with():
     """The line of a method holds its mean and interval as reported; notes hold n, lambda and the tail-patch."""
-    text = table(made())
-    mrr = made()["methods"]["trackstar"]["mrr"]
+    text = table(many())
+    mrr = many()["methods"]["trackstar"]["mrr"]
     line = next(line for line in text.splitlines() if line.startswith("TrackStar"))
     assert f"0.750 [{mrr['low']:.3f}, {mrr['high']:.3f}]" in line
     assert "+1.50 [" in line
     assert "trackstar - grad_cosine" in text and "+0.250 [" in text
-    for note in ("3 of 4 queries", "MRR 2", "lambda 0.7500 (component 61)", "rate 0.0006", "0.667"):
+    for note in ("60 of 80 queries", "MRR 40", "lambda 0.7500 (component 61)", "rate 0.0006", "0.667"):
         assert note in text
-    assert "nan" not in text.lower()
+    assert "nan" not in text.lower() and "gold of" not in text
+
+
+@pytest.mark.parametrize("counted", [1, 2, 19])
+def test_fewer_than_twenty_counted_queries_come_after_all_queries_and_bear_no_interval(counted):
+    """Law: first a sentence and the table over all queries; of the counted ones means alone, and no pair."""
+    chosen = sorted(f"{name}{n}" for name in "pqr" for n in range(20))[:counted]
+    tables = {m: {"mrr": {f"{q}{n}": v for q, v in t["mrr"].items() for n in range(20)}} for m, t in PER_QUERY.items()}
+    found = report(tables, chosen, SETTINGS, seed=0, config=FEW)
+    lines = table(found).splitlines()
+    assert (
+        lines[0] == f"Only {counted} of 80 queries answered exactly, too few to compare methods by. Over all queries:"
+    )
+    first, second = [line for line in lines if line.startswith("TrackStar")]
+    mrr = found["methods"]["trackstar"]["mrr_all"]
+    assert f"0.500 [{mrr['low']:.3f}, {mrr['high']:.3f}]" in first
+    assert f"(n = {counted})" in second and "[" not in second
+    (pair,) = [line for line in lines if line.startswith("trackstar - grad_cosine")]
+    assert lines.index(pair) < lines.index(second) and "-0.167 [" in pair
+
+
+def test_where_no_query_counts_the_table_is_over_all_and_over_few_queries_no_interval_stands():
+    """Law: no table of dashes; four queries in all have neither intervals nor pairs."""
+    none = table(many(counted=()))
+    assert none.startswith("Only 0 of 80 queries") and none.count("TrackStar") == 1 and "the table is over all" in none
+    small = table(made())
+    assert "[" not in small and "paired" not in small and "0.500 (n = 3)" in small
+    whole = table(many(over="all", counted="pqrs"))
+    assert "80 of 80 queries asked" in whole and not whole.startswith("Only")
+
+
+def test_gold_that_means_no_document_or_names_a_piece_is_said():
+    """Law: how many ids, of how many queries; nothing where there are none."""
+    counts = {"gold_missing": {"ids": 3, "queries": 2}, "gold_pieces": {"ids": 1, "queries": 1}}
+    text = table(many(**counts))
+    assert "3 ids in the gold of 2 queries mean no document of the corpus and count as never found." in text
+    assert "1 ids in the gold of 1 queries name a piece and count as its document." in text
 
 
 def test_columns_of_the_table_stand_under_each_other():
     """Each heading begins where its column begins."""
-    lines = table(made()).splitlines()
+    lines = table(many()).splitlines()
     start = lines[0].index("recall@10")
     assert lines[4][start - 2 : start] == "  " and lines[4][start] != " "
 

@@ -197,20 +197,21 @@ def test_a_flipped_byte_of_any_file_of_a_checkpoint_is_named_before_it_is_used(r
 
 
 def test_encode_refuses_what_does_not_fit_before_it_computes(road, tmp_path):
-    """A missing checkpoint, a longer example, another vocabulary, an impossible choice: nothing is written."""
+    """A missing checkpoint, a longer example, another vocabulary: nothing is written."""
     tiny_road.tokenized(road, "long", [{"id": "a", "text": "x" * 60}], context=50)
     refusals = {
         "there is no finished checkpoint at .*absent": encode_config(road, checkpoint="absent"),
         "there is no finished corpus at .*absent": encode_config(road, examples="absent"),
         r"long does not fit the checkpoint .*checkpoint_0: context": encode_config(road, examples="long"),
         "is not what this input needs": encode_config(road, examples="vocabulary"),
-        "encode.second_moments is not possible": encode_config(road, second_moments="adam"),
-        "encode.loss is not possible": encode_config(road, loss="prompt"),
     }
     for what, config in refusals.items():
         with pytest.raises(InputError, match=rf"(?s){what}.*got:.*expected:.*remedy:"):
             encode.run(config, str(tmp_path / "out"))
         assert not (tmp_path / "out").exists()
+    for name, value in {"second_moments": "adam", "loss": "prompt", "exclude": ("(",), "projected_size": 0}.items():
+        with pytest.raises(InputError, match=rf"encode\.{name} is not possible"):
+            encode_config(road, **{name: value})
 
 
 def test_encodings_of_other_projections_are_not_joined(road, tmp_path):

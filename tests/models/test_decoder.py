@@ -251,5 +251,5 @@ def test_bfloat16_layers_keep_float32_parameters_and_logits():
 )
 def test_an_impossible_shape_is_refused_by_the_name_of_its_field(changes, field):
     """Nothing is compiled for a configuration that cannot work."""
-    with pytest.raises(InputError, match=f"DecoderConfig.{field} "):
+    with pytest.raises(InputError, match=f"decoder.{field} "):
         dataclasses.replace(TINY, **changes)

@@ -56,7 +56,7 @@ def test_every_format_of_the_table_is_as_large_as_the_store_makes_it():
     [
         ({"programs": ("encode",)}, "plan.programs"),
         ({"topologies": ()}, "plan.topologies"),
-        ({"topologies": ("v5e:16xx",)}, "topology"),
+        ({"topologies": ("v5e:16xx",)}, "plan.topologies"),
         ({"topologies": ("h100:8",)}, "topology"),
         ({"utilisation": 1.5}, "plan.utilisation"),
         ({"documents": 0}, "plan.documents"),

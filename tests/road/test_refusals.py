@@ -106,7 +106,7 @@ def test_a_tail_patch_rate_of_zero_is_refused_at_the_start(road, tmp_path):
     """A step of 0 changes nothing, and the figure would be 0 for every method."""
     config = tmp_path / "zero.gin"
     config.write_text(SETTINGS + "tail_patch.rate = 0.0\n")
-    with pytest.raises(InputError, match=r"(?s)tail-patch step is not possible.*rate 0\.0.*remedy.*tail_patch\.rate"):
+    with pytest.raises(InputError, match=r"(?s)tail_patch\.rate is not possible.*0\.0.*remedy.*tail_patch\.rate"):
         first_job(road, tmp_path / "out", "--config", str(config))
 
 

@@ -186,5 +186,5 @@ def test_no_run_goes_on_from_the_progress_of_another(tmp_path):
 @pytest.mark.parametrize("field", ["steps", "log_every", "save_every", "evaluate_every"])
 def test_impossible_training_settings_are_refused_by_name(field):
     """A run has at least one step."""
-    with pytest.raises(InputError, match=f"TrainingConfig.{field} "):
+    with pytest.raises(InputError, match=f"training.{field} "):
         dataclasses.replace(CONFIG, **{field: -1})

@@ -115,5 +115,5 @@ def test_adafactor_with_a_first_moment_averages_its_updates():
 )
 def test_impossible_settings_are_refused_by_name(field, value):
     """A final rate of 0 among them: it would make every later tail-patch 0."""
-    with pytest.raises(InputError, match=f"OptimizerConfig.{field} "):
+    with pytest.raises(InputError, match=f"optimizer.{field} "):
         dataclasses.replace(PLAIN, **{field: value})

@@ -257,8 +257,10 @@ def test_a_run_without_figures_still_has_a_page():
 
 def test_drawn_intervals_stay_inside_their_figure():
     """Every coordinate of every drawing lies on it, for negative, zero and large values."""
-    values = {"a": {"mrr": {"p": 0.0}}, "b": {"tail_patch": {"p": -3.0, "q": 90.0}}, "c": {"tail_patch": {"p": -8.0}}}
-    figures = report(values, {"p", "q"}, {}, seed=0)
+    asked = [f"{name}{n}" for n in range(20) for name in "pq"]
+    tail = {name: -3.0 if name[0] == "p" else 90.0 for name in asked}
+    values = {"a": {"mrr": dict.fromkeys(asked, 0.0)}, "b": {"tail_patch": tail}, "c": {"tail_patch": {"p0": -8.0}}}
+    figures = report(values, set(asked), {}, seed=0)
     reader = rendered(figures, [], {}, {"a": []})
     width = next(float(attributes["width"]) for tag, attributes in reader.tags if tag == "svg")
     places = [
