@@ -116,5 +116,5 @@ def test_a_file_of_another_form_is_refused_with_entry_and_field(tmp_path, given,
 
 def test_no_kind_of_probe_is_refused():
     """Law: a job without queries does not end in success."""
-    with pytest.raises(InputError, match="kinds is empty"):
+    with pytest.raises(InputError, match=r"prepare_probes\.kinds is not possible"):
         PrepareProbesConfig(kinds=())
