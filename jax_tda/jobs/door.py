@@ -9,7 +9,6 @@ from typing import Any
 
 from absl import app, flags, logging
 
-from jax_tda.core.config import check_complete
 from jax_tda.jobs import config_files, failures, group, settings, study_seeds, table
 
 _BAD_INPUT = 2
@@ -46,11 +45,10 @@ def run(
             logging.set_verbosity(logging.WARNING)  # Orbax tells its whole day otherwise.
         try:
             bindings = config_files.read(given.gin_file, given.gin_bindings)
-            config = study_seeds.asked(job, settings.build(job, bindings, jobs, parts))
+            config = study_seeds.asked(job, settings.build(job, bindings, jobs, parts, not given.dry_run))
             if given.dry_run:
                 print(plan(config, given.output_dir))
             else:
-                check_complete(job, config)
                 group.work(lambda: execute(config, given.output_dir), job in table.DEVICE_PER_CORE)
         except Exception as error:
             explained = failures.explained(error, given.output_dir)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jax_tda.core import bounds
+from jax_tda.core.config import check_complete
 from jax_tda.core.declared import annotations
 from jax_tda.core.errors import InputError
 from jax_tda.jobs.bindings import Binding
@@ -28,12 +29,14 @@ def _made(name: str, config: type, values: Mapping[str, dict[str, Any]], part_na
     return config(**given)
 
 
-def build(job: str, bindings: Sequence[Binding], jobs: Mapping[str, str], parts: Mapping[str, str]) -> Any:
+def build(
+    job: str, bindings: Sequence[Binding], jobs: Mapping[str, str], parts: Mapping[str, str], complete: bool = False
+) -> Any:
     """The job's config, with the parts it is made of.
 
     Raises:
-      InputError: for a name that no job knows, an unknown parameter or a wrong type in any job's settings, an
-        impossible value in any part's, or a value that this job needs and nobody gave.
+      InputError: for a name that no job knows, an unknown parameter or an impossible value in any job's settings, or
+        a value that this job needs and nobody gave; an input's path is needed where the config is to be `complete`.
     """
     known, values = {**jobs, **parts}, dict[str, dict[str, Any]]()
     for binding in bindings:
@@ -43,4 +46,7 @@ def build(job: str, bindings: Sequence[Binding], jobs: Mapping[str, str], parts:
     for name in set(values) & set(parts):
         # A part refuses an impossible value itself; better at the road's first job than at the one that needs it.
         load(parts[name])(**values[name])
-    return _made(job, load(jobs[job]), values, {target: name for name, target in known.items()})
+    made = _made(job, load(jobs[job]), values, {target: name for name, target in known.items()})
+    if complete:
+        check_complete(job, made)
+    return made

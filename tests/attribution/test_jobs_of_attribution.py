@@ -254,10 +254,10 @@ def test_answers_to_other_queries_are_refused(made, tmp_path):
         ({"query_weight": 0.5, "query": ""}, "query_weight is not possible"),
         ({"query_weight": -1.0, "query": ""}, "query_weight is not possible"),
         ({"query_weight": 0.3, "damping": 0.0}, None),
-        ({"query_weight": 0.9, "damping": -1.0}, "damping is too small"),
+        ({"query_weight": 0.9, "damping": -1.0}, "damping is not possible"),
         ({"query_weight": 1.0, "damping": 0.0}, "damping is too small"),
         ({"component": 13}, "needs more queries"),
-        ({"component": -1}, "needs more queries"),
+        ({"component": -1}, "component is not possible"),
     ],
 )
 def test_settings_of_a_mixture_that_cannot_be_are_refused(made, tmp_path, change, message):
@@ -267,12 +267,12 @@ def test_settings_of_a_mixture_that_cannot_be_are_refused(made, tmp_path, change
     """
     paths, *_ = made
     inputs = {"train": paths["curvature_train"], "query": paths["curvature_query"], "encodings": paths["train"]}
-    config = mix.MixCurvatureConfig(**(inputs | change))
+    place = str(tmp_path / "correction")
     if message is None:
-        assert mix.run(config, str(tmp_path / "correction")).manifest.facts["sample"] == 20
+        assert mix.run(mix.MixCurvatureConfig(**(inputs | change)), place).manifest.facts["sample"] == 20
     else:
         with pytest.raises(InputError, match=message):
-            mix.run(config, str(tmp_path / "correction"))
+            mix.run(mix.MixCurvatureConfig(**(inputs | change)), place)
 
 
 def test_a_ranking_asks_for_at_least_one_place(made, tmp_path):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from jax_tda.core.errors import InputError
-from jax_tda.jobs import config_files, settings, study_seeds
+from jax_tda.jobs import config_files, settings, study_seeds, table
 from tests.jobs.fake_jobs import JOBS, PARTS, RestConfig, ShapeConfig, WalkConfig
 
 
@@ -147,6 +147,19 @@ def test_a_config_file_that_cannot_be_read_is_named(tmp_path):
     for name in ("missing.gin", ".", "latin.gin"):
         with pytest.raises(InputError, match="cannot be read"):
             built(files=(tmp_path / name,))
+
+
+def test_an_input_that_the_job_needs_is_named_unless_nothing_is_run(tmp_path):
+    """Law: a dry run may have blanks, and so may a config inside another, unless its job is done on the way."""
+    for job, needed in (("encode", "encode.examples"), ("score_corpus", "score_corpus.query"), ("plan", "")):
+        assert settings.build(job, [], table.JOBS, table.PARTS)
+        if needed:
+            with pytest.raises(InputError, match=f"{needed} is not set"):
+                settings.build(job, [], table.JOBS, table.PARTS, complete=True)
+    given = config_files.read([], ["score_corpus.query = 'q'", "score_corpus.answers = 'a'"])
+    with pytest.raises(InputError, match=r"encode\.examples is not set"):
+        settings.build("score_corpus", given, table.JOBS, table.PARTS, complete=True)
+    assert settings.build("plan", [], table.JOBS, table.PARTS, complete=True)
 
 
 def test_a_value_that_has_no_default_and_was_not_given_is_named():
