@@ -247,6 +247,16 @@ def test_answers_to_other_queries_are_refused(made, tmp_path):
     assert "3 queries, such as 'query_1'" in caught.value.got
 
 
+@pytest.mark.parametrize(("given", "parts"), [({"query_weight": 0.5}, 1), ({"component": 2}, 4)])
+def test_a_mixture_says_how_far_it_is(made, tmp_path, capsys, given, parts):
+    """Law: one eigendecomposition for each block; by the rule one more of R_train and two of R_query."""
+    paths, *_ = made
+    inputs = {"train": paths["curvature_train"], "query": paths["curvature_query"]}
+    found = mix.run(mix.MixCurvatureConfig(**inputs, **given), str(tmp_path / "correction"))
+    total = parts * len(found.manifest.facts["blocks"])
+    assert f"mix_curvature: {total}/{total} eigendecompositions" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -1,9 +1,13 @@
 """Laws of the vocabularies."""
 
+import json
+import re
+
 import pytest
 
 from jax_tda.core.errors import InputError
-from jax_tda.data import vocabulary
+from jax_tda.data import tokenize, train_vocabulary, vocabulary
+from jax_tda.jobs import config_files, settings, table
 
 CORPUS = ["The capital of Mongolia is Ulaanbaatar.", "Calls start with +976 or 1234.", "a\tb\nc  d", "  日本語 é"] * 20
 NASTY = [
@@ -101,3 +105,31 @@ def test_files_that_hold_no_vocabulary_are_refused(files):
     """Nothing is guessed from files that are not a vocabulary's."""
     with pytest.raises(InputError, match="vocabulary"):
         vocabulary.load(files)
+
+
+@pytest.mark.parametrize("bad", [1, 2, 40])
+def test_what_the_texts_raise_comes_out_of_the_trainer_as_it_was_raised(tmp_path, bad):
+    """Law: a bad record of the first line or a later one keeps its own four parts, and the remedy is a config line."""
+    rows = [json.dumps({"id": str(n), "text": text}) for n, text in enumerate(CORPUS[:50])]
+    rows[bad - 1] = '{"id": "x", "text": 3}'
+    (tmp_path / "corpus.jsonl").write_text("\n".join(rows))
+    config = train_vocabulary.TrainVocabularyConfig(source=str(tmp_path / "corpus.jsonl"), size=330)
+    with pytest.raises(InputError, match=rf"corpus\.jsonl, line {bad}: ill-typed field 'text'") as caught:
+        train_vocabulary.run(config, str(tmp_path / "vocabulary"))
+    assert "`train_vocabulary.on_bad_record = 'skip'`" in caught.value.remedy
+    bindings = config_files.read([], re.findall("`([^`]+)`", caught.value.remedy))
+    assert settings.build("train_vocabulary", bindings, table.JOBS, table.PARTS).on_bad_record == "skip"
+
+
+def test_records_that_are_left_out_are_said_on_screen(tmp_path, capsys):
+    """Law: the number, and the number of each reason."""
+    rows = [*(json.dumps({"id": str(n), "text": text}) for n, text in enumerate(CORPUS[:50])), "{", '{"id": "0"}', "["]
+    (tmp_path / "corpus.jsonl").write_text("\n".join(rows))
+    source = str(tmp_path / "corpus.jsonl")
+    config = train_vocabulary.TrainVocabularyConfig(source=source, size=330, on_bad_record="skip")
+    train_vocabulary.run(config, str(tmp_path / "vocabulary"))
+    reasons = "3 records left out: 2 broken JSON, 1 missing field 'text'"
+    assert f"train_vocabulary: {reasons}" in capsys.readouterr().out
+    made = {"source": source, "vocabulary": str(tmp_path / "vocabulary"), "on_bad_record": "skip"}
+    tokenize.run(tokenize.TokenizeConfig(**made), str(tmp_path / "corpus"))
+    assert f"tokenize: {reasons}" in capsys.readouterr().out

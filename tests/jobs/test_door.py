@@ -1,5 +1,6 @@
 """The door: gin text to one frozen config, and every mistake in it said in four parts before any work."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -81,6 +82,32 @@ def test_a_value_of_another_type_is_refused_whichever_job_it_is_for(binding):
     with pytest.raises(InputError, match="is not possible") as refused:
         built(binding)
     assert binding in str(refused.value.what)
+
+
+@pytest.mark.parametrize(
+    "binding",
+    [
+        "encode.exclude = ['(']",
+        "encode.projected_size = 0",
+        "encode.shard_rows = -1",
+        "mix_curvature.damping = 1e400",
+        "mix_curvature.component = -1",
+        "mix_curvature.component_fraction = -1e999",
+        "estimate_curvature.rows_at_once = -1",
+        "estimate_curvature.sample_size = -1",
+        "score.queries_at_once = -1",
+        "train_vocabulary.size = 1000000000000000000",
+        "bm25.k1 = -1.0",
+        "store.type = 'int9'",
+        "plan.programs = ['scoring']",
+    ],
+)
+def test_a_value_out_of_its_bounds_is_refused_by_whichever_job_runs_first_with_its_place(binding, tmp_path):
+    """Law: file, line and setting, before any job of the file has begun."""
+    road = written(tmp_path / "road.gin", f"tokenize.context = 64\n{binding}\n")
+    name = binding.split(" = ")[0]
+    with pytest.raises(InputError, match=rf"road\.gin, line 2: {re.escape(name)} is not possible"):
+        settings.build("tokenize", config_files.read([str(road)], []), table.JOBS, table.PARTS)
 
 
 def test_an_unknown_parameter_of_another_job_is_refused_with_file_line_and_nearest_name(tmp_path):
