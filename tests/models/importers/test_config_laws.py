@@ -174,12 +174,12 @@ def test_what_tools_read_differently_or_the_decoder_lacks_is_refused_by_name(fam
     assert words in refusal(tmp_path, {"model_type": family} | written.FAMILIES[family] | changes, family)
 
 
-WRONG = ("16", "", True, [1], {}, 1.5, 0, -5, None, float("nan"), float("inf"), 10**400, 10**18)
+WRONG = ("16", "", True, [1], {}, 1.5, 0, -5, None, float("nan"), float("inf"), 10**400, 10**18, 1e308, 5e-324)
 
 
 @pytest.mark.parametrize("family", written.FAMILIES)
 def test_an_entry_of_a_wrong_type_or_range_is_refused_or_read_as_a_value(family):
-    """One entry at a time, thirteen odd values: a decoder no larger than the tensors, or an error of four parts."""
+    """One entry at a time, fifteen odd values: a decoder no larger than the tensors, or an error of four parts."""
     entries = written.config(family, "yarn with all", "5.x", False)
     shapes = {f"tensor {number}": (48, 48) for number in range(20)}
     counted = {True: 0, False: 0}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jax_tda.core.errors import InputError
-from jax_tda.models.importers import assemble, gguf_fields, gguf_header
+from jax_tda.models.importers import gguf_fields, gguf_header
 from jax_tda.models.importers.opened import open_source
 from tests.models.importers import gguf_files, tiny
 from tests.models.importers.test_gguf import TOKENS, imported_logits
@@ -215,17 +215,17 @@ def test_no_number_of_a_file_is_trusted_beyond_its_size(tmp_path):
     assert end < head
     generator = np.random.default_rng(0)
     refused = 0
-    for at in [8, 16, *generator.integers(4, end, 150)]:
+    for at in [8, 16, *generator.integers(4, end, 60)]:
         for word in (2**63 - 1, 2**40, 0):
             changed = bytearray(whole)
             changed[at : at + 8] = struct.pack("<Q", word)
             path.write_bytes(bytes(changed))
             try:
-                assemble.check(open_source(str(path)))
+                open_source(str(path))
             except InputError as problem:
                 refused += 1
                 assert problem.what and problem.got is not None and problem.expected and problem.remedy
-    assert refused > 300
+    assert refused > 120
 
 
 def test_what_is_no_file_is_refused(tmp_path):
