@@ -63,7 +63,8 @@ _MORE: Table = {
     "torch_dtype name_or_path _name_or_path _commit_hash output_attentions attn_implementation _attn_implementation "
     "_attn_implementation_autoset experts_implementation num_labels use_return_dict torchscript use_bfloat16 "
     "tf_legacy_loss finetuning_task task_specific_params tokenizer_class prefix cross_attention_hidden_size "
-    "tie_encoder_decoder sep_token_id decoder_start_token_id gradient_checkpointing auto_map is_decoder"
+    "tie_encoder_decoder sep_token_id decoder_start_token_id gradient_checkpointing auto_map is_decoder "
+    "cache_implementation"
 )
 # Settings of generation, which transformers takes out of a config.json.
 GENERATION = (
