@@ -4,7 +4,7 @@ import dataclasses
 import math
 import os
 import pathlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import tensorstore as ts
 
 from jax_tda.artifacts import key_value
 from jax_tda.artifacts.faults import explained
+from jax_tda.core import permits
 from jax_tda.core.errors import InputError
 
 # What TensorStore adds to the name of a local file while it writes it.
@@ -22,18 +23,13 @@ def _spec(path: str) -> dict[str, Any]:
     return {"driver": "zarr3", "kvstore": key_value.spec(path)}
 
 
-def _unhindered() -> None:
-    """Lets every write pass."""
-
-
 @dataclasses.dataclass(frozen=True)
 class Array:
-    """One array on disk, addressed by rows of its first axis; `permit` is asked before each write."""
+    """One array on disk, addressed by rows of its first axis."""
 
     path: str
     store: Any
     shard_rows: int
-    permit: Callable[[], None] = _unhindered
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -80,7 +76,7 @@ class Array:
         whole = start % self.shard_rows == 0 and (values.shape[0] == self.shard_rows or stop == self.shape[0])
         if not whole:
             raise ValueError(f"rows [{start}, {stop}) are not a whole shard of {self.shard_rows} rows of {self.path}")
-        self.permit()
+        permits.ask(self.path)
         with explained(self.path):
             self.store[start:stop].write(values).result()
 
@@ -91,7 +87,7 @@ class Array:
         whole = start % columns == 0 and (values.shape[1] == columns or stop == self.shape[1])
         if not whole or values.shape[0] != self.shape[0]:
             raise ValueError(f"columns [{start}, {stop}) are not a whole shard of {columns} columns of {self.path}")
-        self.permit()
+        permits.ask(self.path)
         with explained(self.path):
             self.store[:, start:stop].write(values).result()
 
@@ -105,7 +101,6 @@ def create(
     compressed: bool = False,
     level: int = 3,
     shard_columns: int | None = None,
-    permit: Callable[[], None] = _unhindered,
 ) -> Array:
     """Makes an array whose missing rows read as NaN (floats) or −1 (integers), or opens the same one again.
 
@@ -118,7 +113,6 @@ def create(
       level: how hard zstd tries.
       shard_columns: for an array [rows, columns] that is written column by column and read row by row: columns per
         shard, which then holds every row, each in a chunk of its own.
-      permit: called before each write; raises where none may be made.
     """
     shape = tuple(int(size) for size in shape)
     row_bytes = max(1, int(np.prod(shape[1:], dtype=np.int64)) * np.dtype(_numpy(dtype)).itemsize)
@@ -150,9 +144,10 @@ def create(
             ],
         },
     }
+    permits.ask(path)
     with explained(path):
         store = ts.open(spec, create=True, open=True).result()
-    return Array(path, store, shard_rows, permit)
+    return Array(path, store, shard_rows)
 
 
 def _numpy(dtype: str) -> Any:
@@ -193,6 +188,7 @@ def clear_interrupted_writes(directory: str) -> None:
 
     On a local disk TensorStore writes beside a file and renames; over a leftover it would write without shortening it.
     """
+    permits.ask(directory)
     if "://" not in directory:
         for folder, _, names in os.walk(directory):
             for name in names:
@@ -203,5 +199,6 @@ def clear_interrupted_writes(directory: str) -> None:
 def write_atomically(path: str, data: bytes) -> None:
     """Writes a small file so that a reader sees all of it or none of it."""
     directory, _, name = path.rpartition("/")
+    permits.ask(path)
     with explained(path):
         key_value.open_store(directory or ".").write(name, data).result()

@@ -15,11 +15,11 @@ from etils import epath
 
 from jax_tda.artifacts import arrays, key_value
 from jax_tda.artifacts.faults import explained
-from jax_tda.artifacts.lease import Lease, take
+from jax_tda.artifacts.lease import Lease, Watch, take
 from jax_tda.artifacts.lines import Lines
 from jax_tda.artifacts.manifest import Manifest, canonical
 from jax_tda.artifacts.place import Place
-from jax_tda.core import files, processes
+from jax_tda.core import files, permits, processes
 from jax_tda.core.errors import InputError
 
 _PACKAGES = ("jax_tda", "jax", "jaxlib", "flax", "optax", "numpy", "tensorstore", "sentencepiece", "bm25s")
@@ -49,18 +49,31 @@ class Writer:
         self._started = time.monotonic()
         self._hashes: dict[str, str] = {}
         self._arrays: dict[str, int] = {}
-        # Of several processes the first holds it for all.
-        self.lease: Lease | None = None
+        # Of several processes the first holds it, and the others watch it.
+        self.lease: Lease | Watch | None = None
 
     @property
     def path(self) -> epath.Path:
         """The directory that holds the artifact."""
         return self._place.directory
 
-    def _permit(self) -> None:
-        """Ends the job before it writes, when another has taken the output."""
-        if self.lease is not None:
-            self.lease.check()
+    def hold(self, lease: Lease | Watch) -> None:
+        """From now on everybody who writes below the artifact asks this lease."""
+        self.lease = lease
+        permits.hold(self._place.beginning, lease)
+
+    @property
+    def token(self) -> str:
+        """Of the lease; empty of a process that only watches it."""
+        return self.lease.token if isinstance(self.lease, Lease) else ""
+
+    def let_go(self) -> None:
+        """Nobody is asked any more; what lies beside the artifact may go."""
+        permits.release(self._place.beginning)
+        if isinstance(self.lease, Lease):
+            self.lease.stop()
+        with explained(str(self._place)):
+            files.delete(self._place.unfinished)
 
     def plan(self) -> dict[str, Any]:
         """What is being made: kind, settings and inputs, before anything is known of the result."""
@@ -70,7 +83,6 @@ class Writer:
         """Writes one whole file."""
 
         def write() -> str:
-            self._permit()
             with explained(str(self.path / name)):
                 files.write(self.path / name, data)
             return hashlib.sha256(data).hexdigest()
@@ -96,7 +108,6 @@ class Writer:
                     count += 1
                     yield line
 
-            self._permit()
             with explained(str(self.path / name)):
                 files.write_stream(self.path / name, lines())
             return hasher.hexdigest(), count
@@ -108,7 +119,7 @@ class Writer:
         """Makes, or on resumption opens, an array below the artifact; its shards check themselves."""
 
         def create() -> arrays.Array:
-            return arrays.create(str(self.path / name), shape, dtype, shard_rows, permit=self._permit, **options)
+            return arrays.create(str(self.path / name), shape, dtype, shard_rows, **options)
 
         if processes.count() > 1:
             # One process makes it; then all open the same.
@@ -127,7 +138,6 @@ class Writer:
 
     def finish_unit(self, unit: str, facts: Any) -> None:
         """Records, atomically and after its data, that a unit of work is finished."""
-        self._permit()
         folder = self._place.unfinished / "units"
         with explained(str(folder)):
             files.make_folder(folder)
@@ -147,7 +157,7 @@ class Writer:
         return Reader(self._place, Manifest.from_bytes(text.encode(), str(self._place.manifest)))
 
     def _commit(self, facts: dict[str, Any], seconds: float | None) -> str:
-        self._permit()
+        permits.ask(self._place.manifest)
         sizes = self._place.sizes_of(self._hashes) if self._place.name else self._place.sizes()
         for name, count in self._arrays.items():
             arrays.demand_shards(str(self.path), name, count, sizes)
@@ -158,12 +168,8 @@ class Writer:
             "inputs": self._paths,
         }
         manifest = Manifest(self.kind, self.plan()["settings"], self._inputs, facts, described, run)
-        self._permit()
         arrays.write_atomically(str(self._place.manifest), manifest.to_bytes())
-        if self.lease is not None:
-            self.lease.stop()
-        with explained(str(self._place)):
-            files.delete(self._place.unfinished)
+        self.let_go()
         return manifest.to_bytes().decode()
 
     def _describe(self, name: str, size: int) -> dict[str, Any]:
@@ -281,14 +287,17 @@ def begin(
     writer = Writer(place, kind, settings, inputs)
     claimed = list[Writer | Reader]()
 
-    def claim() -> bool:
+    def claim() -> str:
         claimed.append(_claim(place, writer))
-        return isinstance(claimed[0], Reader)
+        return writer.token if claimed[0] is writer else ""
 
-    finished = processes.agree(claim)
+    token = processes.agree(claim)
     if claimed:
         return claimed[0]
-    return open_artifact(directory, name=name) if finished else writer
+    if not token:
+        return open_artifact(directory, name=name)
+    writer.hold(Watch(str(place.unfinished), str(place), token))
+    return writer
 
 
 def _claim(place: Place, writer: Writer) -> Writer | Reader:
@@ -308,11 +317,10 @@ def _claim(place: Place, writer: Writer) -> Writer | Reader:
         )
     with explained(str(place)):
         files.make_folder(place.unfinished)
-        writer.lease = take(str(place.unfinished), str(place))
+        writer.hold(take(str(place.unfinished), str(place)))
     # Whoever held the lease before may have finished in the meantime.
     if (finished := _finished(place, plan)) is not None:
-        writer.lease.stop()
-        files.delete(place.unfinished)
+        writer.let_go()
         return finished
     # Only now: another job's writes are its own business.
     place.clear_interrupted_writes()

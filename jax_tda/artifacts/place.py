@@ -26,6 +26,8 @@ class Place:
         self.manifest = self.directory / f"{prefix}manifest.json"
         self.unfinished = self.directory / f"{prefix}unfinished"
         self.plan = self.unfinished / "plan.json"
+        # Of the paths of everything that belongs to it.
+        self.beginning = f"{self.directory}/{prefix}"
 
     def __str__(self) -> str:
         return f"{self.directory}/{self.name}" if self.name else str(self.directory)

@@ -1,7 +1,8 @@
 """Files and folders, local or in an object store (gs://, s3://): read and written whole or as streams, with retries.
 
 Local paths go to the operating system, others through epath and the packages that it reads stores by (gcsfs, s3fs).
-Nothing is renamed. A folder of an object store is a prefix: it exists as long as something lies below it.
+Who writes or deletes asks `core/permits.py` first. A folder of an object store is a prefix: it exists as long as
+something lies below it.
 """
 
 import contextlib
@@ -19,6 +20,7 @@ from typing import Any, TypeVar
 
 from etils import epath
 
+from jax_tda.core import permits
 from jax_tda.core.errors import InputError
 
 Result = TypeVar("Result")
@@ -163,6 +165,7 @@ def read(path: epath.PathLike) -> bytes:
 def write(path: epath.PathLike, data: bytes) -> None:
     """Writes a whole file, and the folders above it."""
     make_folder(at(path).parent)
+    permits.ask(path)
     retried(path, lambda: at(path).write_bytes(data))
 
 
@@ -170,16 +173,31 @@ def write_stream(path: epath.PathLike, parts: Iterable[bytes]) -> None:
     """Writes a file part after part, and the folders above it; one for an object store is sent when it is whole."""
     if not is_remote(path):
         make_folder(at(path).parent)
-        with at(path).open("wb") as file:
-            for part in parts:
-                file.write(part)
+        # Without a buffer, whose rest would be written even after somebody else took over.
+        with open(path, "wb", buffering=0) as file:
+            for block in _joined(parts):
+                permits.ask(path)
+                while block:
+                    block = block[file.write(block) :]
         return
     with tempfile.TemporaryDirectory() as folder:
         whole = pathlib.Path(folder, "whole")
         with whole.open("wb") as local:
             for part in parts:
                 local.write(part)
+        permits.ask(path)
         retried(path, lambda: _filesystem(path).put_file(str(whole), str(path)))
+
+
+def _joined(parts: Iterable[bytes]) -> Iterator[memoryview]:
+    """The same bytes in pieces of about a megabyte."""
+    held = bytearray()
+    for part in parts:
+        held += part
+        if len(held) >= 1 << 20:
+            yield memoryview(held)
+            held = bytearray()
+    yield memoryview(held)
 
 
 def read_range(path: epath.PathLike, start: int, stop: int) -> bytes:
@@ -259,11 +277,13 @@ def sizes(folder: epath.PathLike) -> dict[str, int]:
 def make_folder(path: epath.PathLike) -> None:
     """Makes a folder and those above it; an object store needs none."""
     if not is_remote(path):
+        permits.ask(path)
         at(path).mkdir(parents=True, exist_ok=True)
 
 
 def delete(path: epath.PathLike) -> None:
     """Deletes a file, or a folder and all below it, if it is there."""
+    permits.ask(path)
     if is_remote(path):
         with contextlib.suppress(FileNotFoundError):
             retried(path, lambda: _filesystem(path).rm(str(path), recursive=True))
@@ -271,6 +291,12 @@ def delete(path: epath.PathLike) -> None:
         shutil.rmtree(path)
     else:
         at(path).unlink(missing_ok=True)
+
+
+def move(source: epath.PathLike, target: epath.PathLike) -> None:
+    """Renames a local file or folder to a path where nothing is."""
+    permits.ask(target)
+    os.rename(source, target)
 
 
 @contextlib.contextmanager

@@ -10,9 +10,11 @@ import itertools
 import json
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
+from jax_tda.core import permits
 from jax_tda.core.errors import InputError
 
 Value = TypeVar("Value")
@@ -33,8 +35,11 @@ _numbers, _loops = itertools.count(), itertools.count()
 _alone = False
 
 
-class Stopped(Exception):  # noqa: N818 - no error: what was asked for.
-    """The run was asked to stop; all that was finished is recorded, and the same command goes on."""
+class Stopped(BaseException):
+    """The run was asked to stop; all that was finished is recorded, and the same command goes on.
+
+    No error, and nothing that handles errors may take it for one.
+    """
 
 
 def start(coordinator_address: str = "", process_count: int = 0, process_index: int = -1) -> None:
@@ -186,7 +191,15 @@ class Stop:
     """Whether the run was asked to stop."""
 
     def asked(self) -> bool:
-        """Asked after each step, and equally often, by every process; all get the same answer to the same question."""
+        """Asked after each step, and equally often, by every process; all get the same answer to the same question.
+
+        Raises:
+          InputError: another job has taken over what this one was making.
+        """
+        permits.ask_all()
+        return self._asked()
+
+    def _asked(self) -> bool:
         return False
 
     def now(self) -> None:
@@ -208,7 +221,7 @@ class _Signalled(Stop):
     def hear(self, *_: object) -> None:
         self._heard = True
 
-    def asked(self) -> bool:
+    def _asked(self) -> bool:
         return self._heard
 
 
@@ -219,7 +232,7 @@ class _Agreed(Stop):
         # Steps are told apart over the loops of one process.
         self._steps = itertools.count(next(_loops) << 20)
 
-    def asked(self) -> bool:
+    def _asked(self) -> bool:
         from jax.experimental import multihost_utils
 
         step = next(self._steps)
@@ -230,6 +243,27 @@ class _Agreed(Stop):
 
 def _stop_here(*_: object) -> None:
     raise Stopped
+
+
+@contextlib.contextmanager
+def _heard_for_sure() -> Iterator[None]:
+    """A signal that came in the midst of a callback whose exceptions Python drops comes again.
+
+    JAX has one that runs at every collection of garbage.
+    """
+    before = sys.unraisablehook
+
+    def hook(dropped: Any) -> None:
+        if issubclass(dropped.exc_type, Stopped):
+            threading.Timer(0.05, signal.raise_signal, [signal.SIGTERM]).start()
+        else:
+            before(dropped)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 @contextlib.contextmanager
@@ -256,7 +290,7 @@ def stopped_by_signal() -> Iterator[None]:
     if count() > 1:
         yield
         return
-    with _handled(_stop_here):
+    with _heard_for_sure(), _handled(_stop_here):
         yield
 
 

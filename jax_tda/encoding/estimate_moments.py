@@ -5,6 +5,7 @@ size B they are near (∇ of the mean)² + variance / B, so the batch size decid
 """
 
 import dataclasses
+import time
 from typing import Annotated, Any, Literal
 
 import jax
@@ -13,7 +14,8 @@ import numpy as np
 
 from jax_tda.artifacts.artifact import Reader, begin, open_artifact
 from jax_tda.core import mesh as meshes
-from jax_tda.core import placement, seeds, trees
+from jax_tda.core import placement, processes, seeds, trees
+from jax_tda.core.ahead import Ahead
 from jax_tda.core.bounds import Bound
 from jax_tda.core.config import input_path, machine, settings
 from jax_tda.core.declared import declared
@@ -30,6 +32,8 @@ from jax_tda.models.importers import torch_moments
 from jax_tda.models.layout import Layout
 
 KIND = "second_moments"
+# Between two times that the sum so far is kept.
+_KEEP_SECONDS = 120.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +92,10 @@ def run(config: EstimateSecondMomentsConfig, output: str) -> Reader:
     writer = begin(output, KIND, described, inputs)
     if isinstance(writer, Reader):
         return writer
-    found, facts = {"batches": _of_batches, "orbax": _of_optax, "torch": _of_torch}[config.source](config, checkpoint)
+    if config.source == "batches":
+        found, facts = _of_batches(config, checkpoint, str(writer.scratch()))
+    else:
+        found, facts = {"orbax": _of_optax, "torch": _of_torch}[config.source](config, checkpoint)
     checkpoints.save_again(str(writer.path / "state"), {"second_moments": trees.unflatten(found)})
     return writer.finish({"checkpoint": checkpoint.reader.manifest.digest, "source": config.source} | facts)
 
@@ -119,7 +126,9 @@ def read(path: str, checkpoint: checkpoint_artifact.Checkpoint, layout: Layout |
 _Found = tuple[dict[str, Any], dict[str, Any]]
 
 
-def _of_batches(config: EstimateSecondMomentsConfig, checkpoint: checkpoint_artifact.Checkpoint) -> _Found:
+def _of_batches(
+    config: EstimateSecondMomentsConfig, checkpoint: checkpoint_artifact.Checkpoint, scratch: str
+) -> _Found:
     examples = corpora.open_corpus(config.examples)
     if examples.count < config.batch_size:
         raise InputError(
@@ -131,33 +140,53 @@ def _of_batches(config: EstimateSecondMomentsConfig, checkpoint: checkpoint_arti
     mesh = meshes.make_mesh(config.mesh)
     model, params = checkpoint.on(mesh, config.mesh.weights)
     places = jax.tree.map(lambda leaf: leaf.sharding, params)
-    total = jax.jit(
-        lambda tree: jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.float32), tree), out_shardings=places
-    )(params)
+    one = meshes.replicated(mesh)
 
     def mean_loss(params: Any, tokens: jax.Array, weights: jax.Array) -> jax.Array:
         logits: Any = model.apply({"params": params}, tokens)
         return jnp.sum(likelihood.loss(logits, tokens, weights)) / jnp.sum(weights[..., 1:])
 
-    def add(total: Any, params: Any, tokens: jax.Array, weights: jax.Array) -> Any:
-        gradient = jax.grad(mean_loss)(params, tokens, weights)
-        return jax.tree.map(lambda sum_, g: sum_ + jnp.square(g.astype(jnp.float32)), total, gradient)
+    def add(total: Any, params: Any, tokens: jax.Array, weights: jax.Array) -> tuple[Any, jax.Array]:
+        loss, gradient = jax.value_and_grad(mean_loss)(params, tokens, weights)
+        return jax.tree.map(lambda sum_, g: sum_ + jnp.square(g.astype(jnp.float32)), total, gradient), loss
 
-    add = jax.jit(add, donate_argnums=0, out_shardings=places)
+    add = jax.jit(add, donate_argnums=0, out_shardings=(places, one))
     lengths = examples.spans[:, 0]
     buckets = np.array(bucket_lengths(lengths, config.buckets))
     groups = mesh.shape[meshes.DATA]
     size = -(-config.batch_size // groups) * groups
-    progress, tokens = Progress("estimate_second_moments", config.batches, "batches"), 0
-    for rows in _drawn(examples.count, config.batches, config.batch_size, config.seed):
-        length = int(buckets[np.searchsorted(buckets, lengths[rows].max())])
-        batch = meshes.shard_batch(mesh, examples.examples(rows, length, size))
-        total = add(total, params, batch["tokens"], batch["loss_weights"])
-        tokens += int(lengths[rows].sum()) - len(rows)
-        progress.advance()
+    drawn = _drawn(examples.count, config.batches, config.batch_size, config.seed)
+    with processes.stoppable() as stop:
+        total, done = _kept(scratch, params, places)
+        progress, ahead = Progress("estimate_second_moments", config.batches, "batches", done=done), Ahead()
+        due = time.monotonic() + _KEEP_SECONDS
+        for rows in drawn[done:]:
+            length = int(buckets[np.searchsorted(buckets, lengths[rows].max())])
+            batch = meshes.shard_batch(mesh, examples.examples(rows, length, size))
+            total, loss = add(total, params, batch["tokens"], batch["loss_weights"])
+            ahead.add(loss)
+            done += 1
+            progress.advance()
+            stopping = stop.asked() and done < config.batches
+            if stopping or (processes.agree(lambda: time.monotonic() >= due) and done < config.batches):  # noqa: B023
+                ahead.wait()
+                checkpoints.save_step(scratch, done, {"total": total})
+                due = time.monotonic() + _KEEP_SECONDS
+            if stopping:
+                stop.now()
+    tokens = sum(int(lengths[rows].sum()) - len(rows) for rows in drawn)
     found = {path: placement.fetch(leaf) / config.batches for path, leaf in trees.flatten(total).items()}
     described = f"estimated from {config.batches} batches of {config.batch_size}"
     return found, {"epsilon": config.epsilon, "described": described, "loss_tokens_per_batch": tokens / config.batches}
+
+
+def _kept(scratch: str, params: Any, places: Any) -> tuple[Any, int]:
+    """The sum of squares over the batches that an earlier run had done, and how many these are."""
+    like = jax.tree.map(lambda leaf, at: jax.ShapeDtypeStruct(leaf.shape, jnp.float32, sharding=at), params, places)
+    if latest := processes.agree(lambda: checkpoints.latest_step(scratch)):
+        return checkpoints.restore(latest[1], {"total": like})["total"], latest[0]
+    zeros = jax.jit(lambda: jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.float32), like), out_shardings=places)
+    return zeros(), 0
 
 
 def _drawn(count: int, batches: int, size: int, seed: int) -> list[np.ndarray]:

@@ -4,7 +4,11 @@ A training checkpoint holds {"params", "opt_state", "step"}; foreign readers see
 gives the very types (Optax's named tuples) of the tree it is read like.
 """
 
+import contextlib
+import os
 import re
+import secrets
+import shutil
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +18,8 @@ import orbax.checkpoint as ocp
 from etils import epath
 from jax.sharding import Sharding, SingleDeviceSharding
 
-from jax_tda.core import files, processes, trees
+from jax_tda.artifacts.faults import explained
+from jax_tda.core import files, permits, processes, trees
 from jax_tda.core.errors import InputError
 from jax_tda.models import orbax_stores
 from jax_tda.models.interface import Params
@@ -34,6 +39,7 @@ def save(directory: str, state: Any, sparing: bool = False) -> None:
       InputError: if the directory exists.
     """
     path = files.at(directory)
+    permits.ask(path)
     # Asked once: another process may have begun to write by the time that a later one asks.
     if processes.agree(lambda: files.exists(path)):
         raise InputError(
@@ -42,6 +48,25 @@ def save(directory: str, state: Any, sparing: bool = False) -> None:
             expected="a path where nothing is",
             remedy="choose another directory, or delete this one",
         )
+    # Under a name that no other process knows: one that slept may wake up while it writes, and must not be in the way
+    # of its successor. In an object store, where nothing is renamed, the commit file comes last.
+    staged = path
+    if not files.is_remote(path):
+        staged = path.parent / f"{path.name}.{processes.agree(lambda: secrets.token_hex(4))}"
+    try:
+        with explained(directory):
+            _write(staged, state, sparing)
+        if staged != path:
+            processes.agree(lambda: files.move(staged, path))
+    except BaseException:
+        if staged != path and processes.index() == 0:
+            shutil.rmtree(staged, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                os.removedirs(staged.parent)  # Empty ones: a successor that is through has deleted what held them.
+        raise
+
+
+def _write(path: epath.Path, state: Any, sparing: bool) -> None:
     options = orbax_stores.options(path) | {"multiprocessing_options": _writers()}
     if sparing:
         largest = max(leaf.nbytes for leaf in jax.tree.leaves(state))
@@ -56,8 +81,15 @@ def save(directory: str, state: Any, sparing: bool = False) -> None:
 
 
 def save_again(directory: str, state: Any, sparing: bool = False) -> None:
-    """`save` in place of what a run left there that was killed between its save and its manifest."""
-    processes.agree(lambda: files.delete(files.at(directory)))
+    """`save` in place of what a run left there that was killed between its save and its manifest, or in the midst."""
+    path = files.at(directory)
+
+    def clear() -> None:
+        for name in files.names(path.parent):
+            if name == path.name or name.startswith(f"{path.name}."):
+                files.delete(path.parent / name)
+
+    processes.agree(clear)
     save(directory, state, sparing)
 
 

@@ -19,6 +19,7 @@ from jax.sharding import Mesh
 from jax_tda.artifacts.arrays import write_atomically
 from jax_tda.core import files, placement, processes
 from jax_tda.core import mesh as meshes
+from jax_tda.core.ahead import Ahead
 from jax_tda.core.config import settings
 from jax_tda.core.declared import declared
 from jax_tda.core.errors import InputError
@@ -44,7 +45,7 @@ class TrainingConfig:
     Attributes:
       steps: the number of updates.
       seed: the root of all randomness.
-      log_every: steps between two looks at the losses; the devices run ahead undisturbed in between.
+      log_every: steps between two looks at the losses; printing waits for the devices.
       evaluate_every: steps between two evaluations; 0 means never.
       save_every: steps between two checkpoints that a killed run can go on from; 0 means none.
     """
@@ -83,7 +84,8 @@ def train(
       progress_directory: where checkpoints to resume from go; empty means none are written or looked for.
       scalars_directory: where TensorBoard events go; empty means none.
       evaluate: (finished steps, parameters) -> named numbers, logged under "evaluation/".
-      log: called with (finished steps, named numbers) whenever the losses were looked at, and after each evaluation.
+      log: called with (finished steps, named numbers) whenever the losses were looked at, then with the last step's own
+        as `last_loss`, and after each evaluation.
 
     Returns:
       The state after the last step, on the mesh: replicated, or divided as `models/layout.py` says.
@@ -105,10 +107,11 @@ def train(
     # Without a place for checkpoints there is nothing to go on from.
     stoppable = processes.stoppable() if progress_directory else contextlib.nullcontext(processes.Stop())
     with Scalars(scalars_directory if processes.index() == 0 else "", first) as curves, stoppable as stop:
-        window = _Window(first)
+        window, ahead = _Window(first), Ahead()
         for step in range(first, config.steps):
             batch = batches(step)
             state, scalars = advance(state, meshes.shard_batch(mesh, batch))
+            ahead.add(scalars)
             window.add(scalars, int(np.count_nonzero(np.asarray(batch["loss_weights"])[..., 1:])))
             done = step + 1
             saving = bool(progress_directory) and _due(done, config.save_every) and done < config.steps
@@ -117,7 +120,7 @@ def train(
                 progress.advance(done - window.first, f"loss {seen['loss']:.4f}")
                 curves.write(done, seen, "training")
                 if log:
-                    log(done, seen)
+                    log(done, seen | {"last_loss": window.last})
                 window = _Window(done)
             if evaluate and (_due(done, config.evaluate_every) or (config.evaluate_every and done == config.steps)):
                 judged = dict(evaluate(done, state.params))
@@ -128,6 +131,7 @@ def train(
             if saving or stopping:
                 checkpoints.save_step(progress_directory, done, state._asdict())
             if stopping:
+                ahead.wait()
                 stop.now()
     return state
 
@@ -140,7 +144,7 @@ class _Window:
     """The steps since the losses were last looked at; holds them on the devices until then."""
 
     def __init__(self, first: int):
-        self.first = first
+        self.first, self.last = first, math.nan
         self._scalars: list[dict[str, jax.Array]] = []
         self._tokens = 0
         self._start = time.monotonic()
@@ -161,6 +165,7 @@ class _Window:
                     remedy="lower peak_rate, lengthen warmup_steps or lower clip_norm; a batch without any loss weight "
                     "also gives no number",
                 )
+        self.last = values[-1]["loss"]
         means = {name: sum(one[name] for one in values) / len(values) for name in values[0]}
         return {**means, "tokens_per_second": self._tokens / max(time.monotonic() - self._start, 1e-9)}
 

@@ -49,8 +49,8 @@ class PretrainConfig:
     tokens_per_batch: TokensAtOnce = 512
     buckets: Buckets = 3
     seed: Seed = 0
-    log_every: Steps = 100
-    save_every: StepsOrNone = 500
+    log_every: Steps = machine(100)
+    save_every: StepsOrNone = machine(500)
     mesh: MeshConfig = machine(MeshConfig())
 
 
@@ -81,7 +81,7 @@ def run(config: PretrainConfig, output: str) -> Reader:
         return writer
     training = TrainingConfig(config.steps, config.seed, config.log_every, 0, config.save_every)
     scratch, mesh = writer.scratch(), meshes.make_mesh(config.mesh)
-    losses: list[float] = []
+    seen: dict[str, float] = {}
     state = train(
         Decoder(decoder),
         config.optimizer,
@@ -92,7 +92,7 @@ def run(config: PretrainConfig, output: str) -> Reader:
         initial=functools.partial(initial.params, initial.layout(mesh, config.mesh.weights)) if initial else None,
         progress_directory=str(scratch),
         scalars_directory=str(writer.path / "scalars"),
-        log=lambda _, seen: losses.append(float(seen["loss"])),
+        log=lambda _, numbers: seen.update(numbers),
     )
     checkpoints.save_again(str(writer.path / "state"), state._asdict())
     writer.write_json("decoder.json", settings(decoder))
@@ -103,7 +103,8 @@ def run(config: PretrainConfig, output: str) -> Reader:
             "context": corpus.context,
             "step": int(state.step),
             "parameters": sum(int(leaf.size) for leaf in jax.tree.leaves(state.params)),
-            "final_loss": losses[-1] if losses else None,
+            # Of the last step: what is the same however often the run was looked at, saved or stopped.
+            "final_loss": seen.get("last_loss"),
             "vocabulary": facts["vocabulary"],
         }
     )

@@ -1,17 +1,22 @@
 """Training curves for TensorBoard."""
 
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
 from jax_tda.core import files
 
+# Seconds between two times that the events are sent where they belong.
+_EVERY = 30.0
+
 
 class Scalars:
     """Writes named numbers per step into a directory of TensorBoard events; with an empty path it writes nothing.
 
-    Those of an object store are sent when training ends: a killed run leaves none there.
+    Events are gathered in a temporary directory, as TensorBoard's writer has a thread of its own that asks nobody
+    before it writes, and sent now and then and when training ends: a killed run lacks its last ones.
 
     Args:
       directory: where the events go.
@@ -19,22 +24,26 @@ class Scalars:
     """
 
     def __init__(self, directory: str, first_step: int = 0):
-        self._writer, self._directory = None, directory
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._writer, self._directory, self._sent = None, directory, 0.0
         if directory:
             from tensorboardX import SummaryWriter
 
-            if files.is_remote(directory):
-                self._folder = tempfile.TemporaryDirectory()
-            self._writer = SummaryWriter(
-                self._folder.name if self._folder else directory, purge_step=first_step or None
-            )
+            self._folder = tempfile.TemporaryDirectory()
+            self._writer = SummaryWriter(self._folder.name, purge_step=first_step or None)
 
     def write(self, step: int, values: Mapping[str, float], group: str) -> None:
         """Adds one point to the curve `group/name` of every name."""
         if self._writer is not None:
             for name, value in values.items():
                 self._writer.add_scalar(f"{group}/{name}", float(value), step)
+            if time.monotonic() - self._sent >= _EVERY:
+                self._writer.flush()
+                self._send()
+
+    def _send(self) -> None:
+        for name in files.sizes(self._folder.name):
+            files.write(files.at(self._directory) / name, Path(self._folder.name, name).read_bytes())
+        self._sent = time.monotonic()
 
     def __enter__(self) -> "Scalars":
         return self
@@ -44,7 +53,5 @@ class Scalars:
     ) -> None:
         if self._writer is not None:
             self._writer.close()
-        if self._folder is not None:
-            for name in files.sizes(self._folder.name):
-                files.write(files.at(self._directory) / name, Path(self._folder.name, name).read_bytes())
-            self._folder.cleanup()
+            with self._folder:
+                self._send()

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from jax_tda.artifacts.artifact import Writer
-from jax_tda.core import seeds
+from jax_tda.core import files, seeds
 from jax_tda.data.vocabulary import Vocabulary
 from jax_tda.models import checkpoints
 from jax_tda.models.decoder import Decoder
@@ -89,9 +89,7 @@ def train_seed(seed: Seed, model: Decoder, optimizer: Any, step: Callable[..., A
         start = jax.jit(fresh)()
         label, size = f"seed {seed.number}: base model", config.rows[0]
         state, _, losses = observe(label, step, start, lambda now: seed.rows.batch(now * size, size), config.base_steps)
-        if place.exists():  # A run was killed between this save and the record of the unit.
-            place.rmtree()
-        checkpoints.save(str(place), state._asdict())
+        checkpoints.save_again(str(place), state._asdict())
         writer.finish_unit(f"{name}-base", {"loss": float(losses[-10:].mean())})
     look = Look(model, seed.queries)
     for run, size, injected in config.runs():
@@ -138,7 +136,7 @@ def sample_of(seed: Seed, curves: np.ndarray) -> Sample:
 
 def read_array(writer: Writer, name: str) -> np.ndarray:
     """An array that a finished unit wrote."""
-    found: np.ndarray = np.load(io.BytesIO((writer.path / name).read_bytes()), allow_pickle=False)
+    found: np.ndarray = np.load(io.BytesIO(files.read(writer.path / name)), allow_pickle=False)
     return found
 
 

@@ -9,6 +9,7 @@ from etils import epath
 from jax_tda.artifacts.artifact import Reader, open_artifact
 from jax_tda.attribution import estimate, mix
 from jax_tda.attribution import run as score
+from jax_tda.core import files
 from jax_tda.core.progress import Progress
 from jax_tda.data import tokenize, train_vocabulary
 from jax_tda.encoding import embed
@@ -113,8 +114,7 @@ class Stages:
 
     def _write(self, name: str, rows: list[dict[str, Any]]) -> str:
         file = self._place / f"{name}.jsonl"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        files.write(file, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode())
         return str(file)
 
     def _answer(self, model: str, output: str) -> Reader:

@@ -10,7 +10,7 @@ from etils import epath
 from jax_tda.attribution import estimate, mix
 from jax_tda.attribution import run as score
 from jax_tda.baselines import run as baseline
-from jax_tda.core import seeds
+from jax_tda.core import files, seeds
 from jax_tda.data import tokenize, train_vocabulary
 from jax_tda.data.facts import world_facts
 from jax_tda.encoding import run as encode
@@ -46,12 +46,11 @@ def write_texts(config: ScalingConfig, seed: int, place: epath.Path) -> None:
     names = [row["fact_id"] for row in built.queries]
     order = seeds.generator(seed, "scaling", "facts").permutation(len(names))
     kept = {names[i] for i in (order[: config.facts] if config.facts else order)}
-    place.mkdir(parents=True, exist_ok=True)
     passages = [row for row in built.passages if row.get("fact_id", "") in kept or "fact_id" not in row]
     queries = [row for row in built.queries if row["fact_id"] in kept]
     for name, rows in (("passages", passages), ("questions", queries)):
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        (place / f"{name}.jsonl").write_text(lines)
+        files.write(place / f"{name}.jsonl", lines.encode())
     words = train_vocabulary.TrainVocabularyConfig(str(place / "passages.jsonl"), size=config.vocabulary_size)
     train_vocabulary.run(words, str(place / "vocabulary"))
     made = tokenize.TokenizeConfig(vocabulary=str(place / "vocabulary"), context=config.context)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from jax_tda.core import seeds
+from jax_tda.core import files, seeds
 from jax_tda.data import records, tokenize, train_vocabulary
 from jax_tda.data.corpus import Corpus, open_corpus
 from jax_tda.models import checkpoint_artifact
@@ -142,7 +142,6 @@ def lay(config: StudyUnlearningConfig, seed: int, place: epath.Path) -> Ground:
         "pool": drawn["pool"],
         "queries": [row for s in made.values() for row in sources.queries(s, config.queries, seed)],
     }
-    place.mkdir(parents=True, exist_ok=True)
     paths = {name: _write(place / f"{name}.jsonl", lines) for name, lines in rows.items()}
     vocabulary = str(place / "vocabulary")
     train_vocabulary.run(
@@ -179,5 +178,5 @@ def lay(config: StudyUnlearningConfig, seed: int, place: epath.Path) -> Ground:
 
 
 def _write(path: epath.Path, rows: Iterable[dict[str, Any]]) -> str:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    files.write(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
     return str(path)
