@@ -17,7 +17,7 @@ from jax_tda.artifacts import arrays, key_value
 from jax_tda.artifacts.faults import explained
 from jax_tda.artifacts.lease import Lease, Watch, take
 from jax_tda.artifacts.lines import Lines
-from jax_tda.artifacts.manifest import Manifest, canonical
+from jax_tda.artifacts.manifest import Manifest, canonical, lineage_of
 from jax_tda.artifacts.place import Place
 from jax_tda.core import files, permits, processes
 from jax_tda.core.errors import InputError
@@ -46,6 +46,7 @@ class Writer:
         self._place, self.kind, self._settings = place, kind, settings
         self._inputs = {n: {"kind": r.manifest.kind, "digest": r.manifest.digest} for n, r in sorted(inputs.items())}
         self._paths = {n: str(r) for n, r in sorted(inputs.items())}
+        self._lineage = lineage_of(r.manifest for r in inputs.values())
         self._started = time.monotonic()
         self._hashes: dict[str, str] = {}
         self._arrays: dict[str, int] = {}
@@ -166,6 +167,7 @@ class Writer:
             "seconds": round(time.monotonic() - self._started if seconds is None else seconds, 3),
             "versions": _versions(),
             "inputs": self._paths,
+            "lineage": self._lineage,
         }
         manifest = Manifest(self.kind, self.plan()["settings"], self._inputs, facts, described, run)
         arrays.write_atomically(str(self._place.manifest), manifest.to_bytes())

@@ -23,6 +23,7 @@ _COARSEST = 2.0
 _FLOATS = {"float32": np.dtype(np.float32), "bfloat16": np.dtype(jnp.bfloat16)}
 Type = Literal["float32", "bfloat16", "int8", "int4"]
 TYPES: tuple[Type, ...] = get_args(Type)
+_LARGEST = np.finfo(np.float32).max
 # Of the subspace iteration: directions beyond the rank, and products with M Mᵀ. On the demo's encodings they leave 1 %
 # more energy behind than the best factors do, in less than half the time of a full decomposition.
 _SPARE, _ITERATIONS = 4, 2
@@ -98,7 +99,8 @@ class StoreConfig:
         scales = _scales(numbers, _GREATEST[self.type], self.step)
         with np.errstate(invalid="ignore"):
             codes = np.rint(numbers / np.where(scales > 0, scales, 1)[..., None, None])
-        codes = np.where(np.isfinite(codes), codes, 0).astype(np.int8)
+        greatest = _GREATEST[self.type]
+        codes = np.clip(np.where(np.isfinite(codes), codes, 0), -greatest, greatest).astype(np.int8)
         return {"encodings": _packed(codes) if self.type == "int4" else codes, "scales": scales}
 
     def decode(self, parts: Mapping[str, np.ndarray], p: int) -> np.ndarray:
@@ -108,7 +110,11 @@ class StoreConfig:
             numbers = (numbers.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
         elif self.type in _GREATEST:
             codes = _unpacked(numbers, p) if self.type == "int4" else numbers
-            numbers = np.multiply(codes, parts["scales"][..., None, None], dtype=np.float32)
+            with np.errstate(over="ignore"):
+                numbers = np.multiply(codes, parts["scales"][..., None, None], dtype=np.float32)
+            if np.any(parts["scales"] > 0.99 * _LARGEST / _GREATEST[self.type]):
+                # A code may stand for a little more than a float32 holds.
+                numbers = np.clip(numbers, -_LARGEST, _LARGEST)
         if not self.rank:
             return numbers
         return np.matmul(np.swapaxes(numbers[:, :, 0], -1, -2), numbers[:, :, 1])
@@ -120,10 +126,23 @@ class StoreConfig:
 
 def _scales(numbers: np.ndarray, greatest: int, step: float) -> np.ndarray:
     """One scale for each row, that is for the last two axes; NaN where one of its numbers is."""
-    scales = np.abs(numbers).max(axis=(-1, -2)) / np.float32(greatest)
+    largest = np.abs(numbers).max(axis=(-1, -2))
+    scales = largest / np.float32(greatest)
+    # Below the normal numbers a quotient is coarse: then the next larger one, of which no code is too great.
+    small = (scales < np.finfo(np.float32).tiny) & (scales.astype(np.float64) * greatest < largest)
+    scales = np.where(small, np.nextafter(scales, np.float32(np.inf)), scales)
     if step:
-        scales = np.maximum(scales, np.float32(step) * np.sqrt(np.mean(np.square(numbers), axis=(-1, -2))))
+        size = _powers(largest)
+        with np.errstate(over="ignore"):
+            roots = np.sqrt(np.mean(np.square(numbers / size[..., None, None]), axis=(-1, -2))) * size
+            scales = np.maximum(scales, np.minimum(np.float32(step) * roots, _LARGEST))
     return scales.astype(np.float32)
+
+
+def _powers(largest: np.ndarray) -> np.ndarray:
+    """Powers of four about as large as these numbers: a division by them changes no digit, and no square overflows."""
+    exponents = np.frexp(np.where(np.isfinite(largest), largest, 0))[1]
+    return np.ldexp(np.float32(1), np.clip(exponents // 2 * 2, -124, 126))
 
 
 def _packed(codes: np.ndarray) -> np.ndarray:
@@ -161,7 +180,9 @@ def _factors(values: np.ndarray, rank: int) -> np.ndarray:
     seen = np.matmul(np.swapaxes(basis, -1, -2), scaled)
     rotation = np.linalg.eigh(np.matmul(seen, np.swapaxes(seen, -1, -2))).eigenvectors[..., : -rank - 1 : -1]
     directions = np.swapaxes(np.matmul(basis, rotation), -1, -2)
-    right = np.matmul(directions, matrices)
-    root = np.sqrt(np.linalg.norm(right, axis=-1, keepdims=True))
-    pair = np.stack([directions * root, right / np.where(root > 0, root, 1)], axis=-3)
+    power = _powers(size)
+    right = np.matmul(directions, matrices / power)
+    # The root of a power of four is exact.
+    root, half = np.sqrt(np.linalg.norm(right, axis=-1, keepdims=True)), np.sqrt(power)
+    pair = np.stack([directions * root * half, right / np.where(root > 0, root, 1) * half], axis=-3)
     return np.where(finite[..., None], pair, np.nan).astype(np.float32)

@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from jax_tda.core.errors import InputError
@@ -37,7 +38,7 @@ class Manifest:
       inputs: for each input its kind and digest.
       facts: what the job found out (shapes, counts, names), in JSON values.
       files: for each file its size, and its SHA-256 unless the format checks itself (array shards carry crc32c).
-      run: seconds, versions and paths of the run; not part of the identity.
+      run: seconds, versions and paths of the run, and the lineage of its inputs; not part of the identity.
     """
 
     kind: str
@@ -98,3 +99,13 @@ class Manifest:
                 remedy="delete the artifact and run its job again",
             )
         return manifest
+
+
+def lineage_of(inputs: Iterable[Manifest]) -> dict[str, Any]:
+    """Everything that artifacts made of these come from: by digest the kind, and the digest of each input by name."""
+    found: dict[str, Any] = {}
+    for made in inputs:
+        found |= made.run.get("lineage", {})
+        names = {name: described["digest"] for name, described in made.inputs.items()}
+        found[made.digest] = {"kind": made.kind, "inputs": names}
+    return dict(sorted(found.items()))

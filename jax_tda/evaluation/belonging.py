@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jax_tda.artifacts import foreign_ranking
+from jax_tda.artifacts import lineage
+from jax_tda.artifacts.artifact import Reader
 from jax_tda.core.errors import InputError
 from jax_tda.data.corpus import Corpus
 
@@ -60,3 +62,23 @@ def gold_counts(corpus: Corpus, queries: Corpus) -> dict[str, dict[str, int]]:
         name: {"ids": sum(counts), "queries": sum(count > 0 for count in counts)}
         for name, counts in (("gold_missing", missing), ("gold_pieces", pieces))
     }
+
+
+def compare(
+    readers: Mapping[str, Reader], foreign: Mapping[str, str], judged_with: Mapping[str, Reader]
+) -> dict[str, str]:
+    """Refuses rankings that were made of something else; says which could not be asked, and gives the reasons.
+
+    Raises:
+      InputError: a ranking was made with other texts, answers or another model.
+    """
+    if answers := judged_with.get("answers"):
+        texts = {name: judged_with[name] for name in ("queries", "checkpoint") if name in judged_with}
+        lineage.check_made_of(f"the artifact {answers}", answers, texts)
+    reasons = dict.fromkeys(foreign, "it has no manifest")
+    for name, reader in readers.items():
+        if unknown := lineage.check_made_of(f"the ranking {name}", reader, judged_with):
+            reasons[name] = f"its manifest does not tell its {', '.join(unknown)}"
+    for name, reason in sorted(reasons.items()):
+        print(f"whether the ranking {name} was made of these texts is not known: {reason}")
+    return reasons

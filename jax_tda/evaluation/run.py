@@ -93,6 +93,7 @@ def run(config: EvaluateConfig, output: str) -> Reader:
         inputs["answers"] = open_artifact(config.answers, "answers")
     rankings, readers, foreign = ranking.read_all(config.rankings)
     inputs |= {f"ranking_{name}": reader for name, reader in readers.items()}
+    uncompared = belonging.compare(readers, foreign, inputs)
     for name, rows in rankings.items():
         belonging.check_rows(name, rows, corpus, queries)
     # A ranking without a manifest has no digest among the inputs, yet the report is of this one and no other.
@@ -114,6 +115,7 @@ def run(config: EvaluateConfig, output: str) -> Reader:
         counted,
         {
             "over": config.over,
+            "not_compared": uncompared,
             "exact_match": len(exact) / queries.count,
             **belonging.gold_counts(corpus, queries),
             "lambda": facts.get("query_weight"),

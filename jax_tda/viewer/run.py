@@ -1,12 +1,14 @@
 """show: from a report, its rankings and the texts to a page that opens from disk."""
 
 import dataclasses
+from collections.abc import Mapping
 
 from jax_tda.artifacts import ranking
 from jax_tda.artifacts.artifact import Reader, begin, open_artifact
 from jax_tda.artifacts.together import by_first
 from jax_tda.core.config import input_path, settings
 from jax_tda.core.declared import declared
+from jax_tda.core.errors import InputError
 from jax_tda.core.quantities import Path
 from jax_tda.data import corpus as corpora
 from jax_tda.evaluation import belonging
@@ -50,6 +52,8 @@ def run(config: ShowConfig, output: str) -> Reader:
     for name, rows in rankings.items():
         belonging.check_rows(name, rows, corpus, queries)
     inputs = {"report": report, "corpus": corpus.reader, "queries": queries.reader}
+    _check_report(report, inputs, readers, foreign)
+    belonging.compare(readers, foreign, {name: inputs[name] for name in ("corpus", "queries")})
     inputs |= {f"ranking_{name}": reader for name, reader in readers.items()}
     writer = begin(output, KIND, settings(config) | {"foreign_rankings": foreign}, inputs)
     if isinstance(writer, Reader):
@@ -70,3 +74,26 @@ def run(config: ShowConfig, output: str) -> Reader:
     for name, data in files.items():
         writer.write_bytes(name, data)
     return writer.finish({"queries": len(asked), "methods": sorted(rankings)})
+
+
+def _check_report(
+    report: Reader, texts: Mapping[str, Reader], rankings: Mapping[str, Reader], foreign: Mapping[str, str]
+) -> None:
+    """Refuses a report of other texts, or of rankings that were made anew since.
+
+    Raises:
+      InputError: a digest differs from the one that the report was made with.
+    """
+    given = {name: texts[name].manifest.digest for name in ("corpus", "queries")}
+    given |= {f"ranking_{name}": reader.manifest.digest for name, reader in rankings.items()}
+    judged = {name: described["digest"] for name, described in report.manifest.inputs.items()}
+    given |= {f"ranking_{name}": digest for name, digest in foreign.items()}
+    judged |= {f"ranking_{name}": digest for name, digest in report.manifest.settings["foreign_rankings"].items()}
+    for name, digest in given.items():
+        if judged.get(name, digest) != digest:
+            raise InputError(
+                f"the report {report} is of another {name.replace('_', ' ', 1)}",
+                got=f"digest {digest[:12]}",
+                expected=f"digest {judged[name][:12]}, which was judged",
+                remedy="run evaluate again on what is shown, or show what it judged",
+            )

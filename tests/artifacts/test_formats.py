@@ -199,3 +199,28 @@ def test_factors_that_save_nothing_are_refused():
     StoreConfig(rank=3).parts(1, 7)
     with pytest.raises(InputError, match=r"(?s)save nothing.*store.rank"):
         StoreConfig(rank=4).parts(1, 8)
+
+
+@pytest.mark.parametrize("kind", [("int8", 0.0), ("int8", 0.3), ("int4", 0.0), ("int4", 1.9)], ids=str)
+@pytest.mark.parametrize("size", [1e-45, 1e-40, 1e-38, 1e-20, 1.0, 1e15, 1e19, 1e25, 1e38])
+def test_numbers_of_any_size_that_float32_holds_keep_to_the_bound(kind, size):
+    """Law: |x̂ − x| ≤ s/2, and s is what its definition says in float64, at both ends of float32 too."""
+    store, limit = StoreConfig(kind[0], step=kind[1]), float(np.finfo(np.float32).max)
+    values = np.clip(np.random.default_rng(0).normal(size=(40, 2, 6, 6)) * size, -limit, limit).astype(np.float32)
+    parts = store.encode(values)
+    wide, scales = values.astype(np.float64), parts["scales"].astype(np.float64)
+    error = np.abs(store.decode(parts, 6) - wide)
+    assert (error <= 0.5 * scales[..., None, None] * (1 + 1e-3)).all()
+    rms, largest = np.sqrt(np.square(wide).mean(axis=(-1, -2))), np.abs(wide).max(axis=(-1, -2))
+    wanted = np.minimum(np.maximum(kind[1] * rms, largest / (127 if kind[0] == "int8" else 7)), limit)
+    # No finer than two roundings to float32's own smallest steps.
+    assert (np.abs(scales - wanted) <= 1e-6 * wanted + 3e-45).all()
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-19, 1.0, 1e19, 1e30])
+def test_factors_of_numbers_of_any_size_are_those_of_the_numbers_beside_one(size):
+    """Law: a factor of 4ⁿ changes no digit."""
+    values = np.random.default_rng(0).normal(size=(10, 2, 6, 6)).astype(np.float32)
+    factor = np.float32(4.0 ** round(np.log(size) / np.log(4)))
+    store = StoreConfig("float32", rank=2)
+    np.testing.assert_array_equal(store.round_trip(values * factor), store.round_trip(values) * factor)
