@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jax_tda.artifacts import foreign_ranking
-from jax_tda.artifacts import lineage
+from jax_tda.artifacts import foreign_ranking, lineage
 from jax_tda.artifacts.artifact import Reader
 from jax_tda.core.errors import InputError
 from jax_tda.data.corpus import Corpus
