@@ -10,6 +10,7 @@ MAY_WRITE = {
     "jax_tda.artifacts.arrays",
     "jax_tda.artifacts.lease",
     "jax_tda.models.checkpoints",
+    "jax_tda.models.importers.field_page",  # A page of docs, at the word of a developer.
 }
 METHODS = {
     *("write_text", "mkdir", "rmtree", "unlink", "rmdir", "rename", "touch", "symlink_to", "removedirs"),
