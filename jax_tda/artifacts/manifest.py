@@ -88,8 +88,8 @@ class Manifest:
                 content["files"],
                 body["run"],
             )
-            intact = content["schema"] == SCHEMA and manifest.to_bytes() == data
-        except (ValueError, KeyError, TypeError):
+            intact = content["schema"] == SCHEMA and _well_formed(manifest) and manifest.to_bytes() == data
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             intact = False
         if not intact:
             raise InputError(
@@ -99,6 +99,31 @@ class Manifest:
                 remedy="delete the artifact and run its job again",
             )
         return manifest
+
+
+def _well_formed(made: Manifest) -> bool:
+    """Whether every field that readers rely on has its type; an edited manifest may carry a right checksum."""
+    run = made.run
+    return (
+        isinstance(made.kind, str)
+        and isinstance(made.settings, dict)
+        and isinstance(made.facts, dict)
+        and all(isinstance(one["kind"], str) and isinstance(one["digest"], str) for one in made.inputs.values())
+        and all(_is_below(name) and _describes(one) for name, one in made.files.items())
+        and type(run["seconds"]) in (int, float)
+        and all(isinstance(path, str) for path in run["inputs"].values())
+        and all(isinstance(digest, str) for one in run.get("lineage", {}).values() for digest in one["inputs"].values())
+    )
+
+
+def _describes(described: dict[str, Any]) -> bool:
+    size, sha256 = described["bytes"], described.get("sha256", "")
+    return type(size) is int and size >= 0 and isinstance(sha256, str)
+
+
+def _is_below(name: str) -> bool:
+    """Whether a file's name stays in the artifact's directory."""
+    return not name.startswith("/") and "\0" not in name and not {"", ".", ".."} & set(name.split("/"))
 
 
 def lineage_of(inputs: Iterable[Manifest]) -> dict[str, Any]:

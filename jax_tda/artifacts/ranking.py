@@ -52,6 +52,20 @@ def read(path: str) -> tuple[list[dict[str, Any]], Reader | None]:
     return rows, None
 
 
+def _readable(name: str) -> str:
+    """The name, if it is text."""
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            "a ranking has a name that is no UTF-8",
+            got=repr(name),
+            expected="a name that a report and a page can show",
+            remedy="rename the file",
+        ) from error
+    return name
+
+
 def read_all(path: str) -> tuple[dict[str, list[dict[str, Any]]], dict[str, Reader], dict[str, str]]:
     """Rows by method, the artifacts among them, and SHA-256 of the files that are nobody's artifact."""
     place = files.at(path)
@@ -73,7 +87,7 @@ def read_all(path: str) -> tuple[dict[str, list[dict[str, Any]]], dict[str, Read
         )
     rankings, readers, foreign = dict[str, Any](), dict[str, Reader](), dict[str, str]()
     for file in found:
-        name = file.name.removesuffix(".jsonl")
+        name = _readable(file.name.removesuffix(".jsonl"))
         rankings[name], reader = read(str(file))
         if reader is None:
             foreign[name] = hashlib.sha256(files.read(file)).hexdigest()

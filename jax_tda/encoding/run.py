@@ -121,6 +121,7 @@ def run(config: EncodeConfig, output: str) -> Reader:
     writer = begin(output, schema.KIND, settings(config), inputs)
     if isinstance(writer, Reader):
         return writer
+    len(examples.ids)  # Checks the records, which are written out only in the end.
     encoder = make_encoder(config)
     counts = _encode_shards(writer, encoder, examples, config)
     writer.write_lines("ids.jsonl", ({"id": name} for name in examples.ids))

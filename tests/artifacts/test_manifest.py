@@ -55,3 +55,26 @@ def test_no_manifest_holds_a_number_that_json_lacks():
     """NaN would be written as no JSON at all."""
     with pytest.raises(ValueError, match="not JSON compliant"):
         dataclasses.replace(MANIFEST, facts={"loss": float("nan")}).to_bytes()
+
+
+EDITS = [
+    *[("kind", value) for value in (1, None)],
+    *[("settings", value) for value in ([], None)],
+    *[("inputs", value) for value in ([1], {"a": 1}, {"a": {"kind": "x"}}, {"a": {"kind": "x", "digest": 3}})],
+    ("facts", "text"),
+    *[("files", value) for value in ([], {"a": 1}, {"a": {}}, {"a": {"bytes": "1"}}, {"a": {"bytes": -1}})],
+    *[("files", {name: {"bytes": 0}}) for name in ("../a", "/a", "a//b", "", "a/../b")],
+    ("files", {"a": {"bytes": 1, "sha256": 3}}),
+    *[("run", value) for value in ([], {}, {"seconds": "1", "inputs": {}}, {"seconds": 1, "inputs": [1]})],
+    ("run", {"seconds": 1, "inputs": {}, "lineage": {"d": 1}}),
+]
+
+
+@pytest.mark.parametrize(("field", "value"), EDITS, ids=repr)
+def test_an_edited_manifest_whose_checksum_was_made_right_is_refused_by_its_types(field, value):
+    """Law: every field that readers rely on has its type, and no file lies elsewhere; never a traceback."""
+    fields = {"kind": "thing", "settings": {}, "inputs": {}, "facts": {}, "files": {}}
+    made = Manifest(**fields, run={"seconds": 1.5, "inputs": {}})
+    assert Manifest.from_bytes(made.to_bytes(), "m") == made
+    with pytest.raises(InputError, match=r"(?s)the manifest m is damaged.*remedy"):
+        Manifest.from_bytes(dataclasses.replace(made, **{field: value}).to_bytes(), "m")

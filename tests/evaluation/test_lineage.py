@@ -1,5 +1,6 @@
 """A ranking is judged and shown with what it was made of, by digest and not by ids; anything else is refused."""
 
+import os
 import shutil
 
 import pytest
@@ -104,3 +105,10 @@ def test_a_ranking_made_anew_since_the_report_is_refused(road, tmp_path):
     baselines.run(config, str(tmp_path / "again"))
     with pytest.raises(InputError, match=r"(?s)is of another ranking bm25.*remedy"):
         show(road, tmp_path, tmp_path / "page", rankings=str(tmp_path / "again"))
+
+
+def test_a_ranking_whose_name_is_no_text_is_refused(tmp_path):
+    """Law: in four parts, before anything is written."""
+    (tmp_path / os.fsdecode(b"bad\xff.jsonl")).write_text('{"query_id": "q", "proponents": []}\n')
+    with pytest.raises(InputError, match=r"(?s)no UTF-8.*bad.*remedy: +rename"):
+        ranking.read_all(str(tmp_path))
