@@ -32,7 +32,7 @@ def read(path: str, beginning: str, end: str) -> Vocabulary:
       end: the token that passages end with; empty for the file's own.
 
     Raises:
-      InputError: the file's kind of tokenizer is not known.
+      InputError: the file's kind of tokenizer is not known, or a key holds what it cannot.
     """
     try:
         from gguf import GGUFReader
@@ -49,9 +49,10 @@ def read(path: str, beginning: str, end: str) -> Vocabulary:
         for key, field in GGUFReader(path).fields.items()
         if key.startswith(prefix)
     }
+    _check(path, held)
     kind, cut = held.get("model"), held.get("pre", "gpt-2")
     if kind == "llama":
-        return SentencePieceVocabulary(_sentencepiece(held, beginning, end))
+        return SentencePieceVocabulary(_sentencepiece(path, held, beginning, end))
     if kind != "gpt2" or cut not in _CUTS:
         raise InputError(
             f"the tokenizer of {path} cannot be rebuilt",
@@ -69,6 +70,42 @@ def read(path: str, beginning: str, end: str) -> Vocabulary:
         )
     first = _id(path, held, "bos", beginning)
     return TokenizerVocabulary(_byte_level(held, *_CUTS[cut]), last if first is None else first, last)
+
+
+# What each key of a file's tokenizer must hold, where it is there.
+_LISTS = {"tokens": str, "merges": str, "scores": float, "token_type": int}
+_NUMBERS = tuple(f"{name}_token_id" for name in ("bos", "eos", "unknown", "padding"))
+
+
+def _check(path: str, held: dict[str, Any]) -> None:
+    """Refuses keys of another type or length, ids that no token has, and a normalisation that is not followed."""
+
+    def refused(key: str, got: object, expected: str) -> InputError:
+        return InputError(
+            f"tokenizer.ggml.{key} of {path} cannot be read",
+            got=got,
+            expected=expected,
+            remedy="convert the model to GGUF again, or import its Hugging Face folder",
+        )
+
+    kind = held.get("model")
+    needed = ("tokens", *{"llama": ("scores", "token_type"), "gpt2": ("merges",)}.get(str(kind), ()))
+    for key in (*needed, *(key for key in _LISTS if key in held and key not in needed)):
+        given, item = held.get(key), _LISTS[key]
+        kinds = (int, float) if item is float else (item,)
+        if not isinstance(given, list) or not given or not all(isinstance(one, kinds) for one in given):
+            raise refused(key, "none" if given is None else str(given)[:60], f"a list of {item.__name__}")
+        if key in ("scores", "token_type") and len(given) != len(held["tokens"]):
+            raise refused(key, f"{len(given)} values", f"one for each of {len(held['tokens'])} tokens")
+    for key in _NUMBERS:
+        given = held.get(key, 0)
+        if not isinstance(given, int) or not 0 <= given < len(held["tokens"]):
+            raise refused(key, given, f"an id below {len(held['tokens'])}")
+    if any(pair.count(" ") != 1 or pair[:1] == " " or pair[-1:] == " " for pair in held.get("merges", ())):
+        raise refused("merges", "a line of another form", "two pieces with a space between them")
+    for key in ("precompiled_charsmap", "remove_extra_whitespaces"):
+        if held.get(key):
+            raise refused(key, str(held[key])[:60], "a tokenizer that leaves text as it is")
 
 
 def _id(path: str, held: dict[str, Any], name: str, given: str) -> int | None:
@@ -128,7 +165,7 @@ def _byte_level(held: dict[str, Any], single: str | None, pattern: str) -> bytes
     return json.dumps(built, ensure_ascii=False).encode()
 
 
-def _sentencepiece(held: dict[str, Any], beginning: str, end: str) -> bytes:
+def _sentencepiece(path: str, held: dict[str, Any], beginning: str, end: str) -> bytes:
     """A SentencePiece model of the file's pieces, scores and kinds, whose numbers GGUF took over from SentencePiece."""
     protocol: Any = importlib.import_module("sentencepiece.sentencepiece_model_pb2")
     model = protocol.ModelProto()
@@ -143,7 +180,8 @@ def _sentencepiece(held: dict[str, Any], beginning: str, end: str) -> bytes:
     tokens = held["tokens"]
     for name, given in (("bos", beginning), ("eos", end), ("unknown", ""), ("padding", "")):
         short = {"unknown": "unk", "padding": "pad"}.get(name, name)
-        number = tokens.index(given) if given else held.get(f"{name}_token_id", -1)
+        found = _id(path, held, name, given)
+        number = -1 if found is None else found
         setattr(trainer, f"{short}_id", int(number))
         if number >= 0:
             setattr(trainer, f"{short}_piece", tokens[number])

@@ -116,7 +116,7 @@ def _parse(
     row["id"] = str(row["id"]) if "id" in row else name
     if vocabulary is None:
         return records.parse(row, kind, where)
-    prompt, target = tuple(row.pop("inputs", ())), tuple(row.pop("targets"))
+    prompt, target = (_unpadded(row.pop(feature, ())) for feature in ("inputs", "targets"))
     if not target:
         raise records.Rejected(where, "targets without tokens", got=f"id {row['id']!r}", expected="at least one token")
     if not all(isinstance(token, int) and 0 <= token < vocabulary.size for token in prompt + target):
@@ -130,6 +130,14 @@ def _parse(
     query = records.parse(stand_in, kind, where)
     assert isinstance(query, records.Query)
     return dataclasses.replace(query, tokens=(prompt, target))
+
+
+def _unpadded(ids: Any) -> tuple[Any, ...]:
+    """Ids without the padding behind them, which is id 0 in every vocabulary of seqio and has no loss."""
+    kept = list(ids) if isinstance(ids, list) else [ids]
+    while kept and kept[-1] == 0:
+        kept.pop()
+    return tuple(kept)
 
 
 def _dataset(task: Any, split: str) -> Any:

@@ -60,6 +60,18 @@ def _query(query: records.Query, vocabulary: Vocabulary, context: int) -> Piece:
     return Piece(query.id, query.id, tokens, 1 + first, query.text)
 
 
+def doubt(record: records.Record) -> str:
+    """Why a query may not mean what its author thinks; empty where nothing is odd. Such a query is used as it is."""
+    if not isinstance(record, records.Query) or record.tokens is not None:
+        return ""
+    if not record.target.strip():
+        return "target of spaces alone"
+    if record.prompt[-1:].isspace():
+        odd = "prompt ends in a space"
+        return f"{odd} and target begins with one" if record.target[:1].isspace() else odd
+    return ""
+
+
 def _passage_tokens(passage: records.Passage, vocabulary: Vocabulary) -> tuple[list[int], list[int]]:
     """Ids between beginning and end, and where each starts in the text (no starts where a Task made the ids)."""
     if passage.tokens is None:
@@ -67,8 +79,8 @@ def _passage_tokens(passage: records.Passage, vocabulary: Vocabulary) -> tuple[l
         starts = [start for start, _ in spans]
     else:
         ids, starts = list(passage.tokens), []
-        # Many Tasks append the end id themselves; it must not stand twice.
-        if ids and ids[-1] == vocabulary.end_id:
+        # Many Tasks append the end id themselves, some twice; it must stand once.
+        while ids and ids[-1] == vocabulary.end_id:
             ids.pop()
     if not ids:
         got = repr(passage.text[:60])

@@ -69,6 +69,7 @@ def run(config: TokenizeConfig, output: str) -> Reader:
     vocabulary = corpus.read_vocabulary(inputs["vocabulary"])
     context = _context(config, inputs)
     rejected: Counter[str] = Counter()
+    doubtful: Counter[str] = Counter()
     found = sources.read(
         config.source, config.seqio_module, config.seqio_split, config.kind, config.on_bad_record, rejected
     )
@@ -76,8 +77,12 @@ def run(config: TokenizeConfig, output: str) -> Reader:
     for piece, record in _pieces(found, vocabulary, context, config, rejected):
         pieces.append(piece)
         described.append(_described(piece, record))
+        if reason := split.doubt(record):
+            doubtful[reason] += 1
     records.tell("tokenize", rejected)
     _check_unique(described)
+    for reason, count in doubtful.items():
+        print(f"tokenize: warning: {count} of {len(pieces)} queries: {reason}; a leading space belongs to the target")
     facts = _write(writer, pieces, described, config)
     train_vocabulary.write(writer, vocabulary)
     split_documents = sum(1 for piece in pieces if piece.id != piece.document and piece.id.endswith("#0"))
@@ -89,6 +94,7 @@ def run(config: TokenizeConfig, output: str) -> Reader:
             "vocabulary": vocabulary.digest,
             "vocabulary_size": vocabulary.size,
             "rejected": dict(rejected),
+            "doubtful": dict(doubtful),
             "documents_split": split_documents,
             "tokens_left_out": sum(piece.left_out for piece in pieces),
         }

@@ -34,6 +34,7 @@ READ = {
     "tokenize_chinese_chars": _SWITCH,
     "split_special_tokens": _SWITCH,
     "model_max_length": "a number",
+    "truncation_side": "a name",
 }
 # Keys that change ids in a way that is not followed, unless they are empty or false.
 REFUSED = (
@@ -62,7 +63,7 @@ WITHOUT_EFFECT = frozenset(
     "do_basic_tokenize eos_token_id bos_token_id pad_token_id errors files_loaded from_slow is_local local_files_only "
     "max_len max_length merges_file model_input_names name_or_path never_split pad_to_multiple_of pad_token_type_id "
     "padding_side processor_class response_schema response_template sp_model_kwargs spaces_between_special_tokens "
-    "special_tokens_map_file stride tokenizer_file tokenizer_type tokenizer_version trim_offsets truncation_side "
+    "special_tokens_map_file stride tokenizer_file tokenizer_type tokenizer_version trim_offsets "
     "truncation_strategy use_default_system_prompt tokenizer use_fast verbose vocab_file wordpieces_prefix".split()
 )
 _TOKENIZER_KEYS = frozenset(

@@ -39,7 +39,8 @@ class EmbedConfig:
       examples: the tokenized corpus or queries; their texts are read, not their tokens.
       model: a Hugging Face folder of a BERT-type sentence encoder.
       field: what of a record is embedded: `text` (of a query, prompt and target), or a query's `prompt`.
-      prefix: what is put before every text, for models that were trained with it ("query: ").
+      prefix: what is put before every text, for models that were trained with it ("query: "); empty for the prompt that
+        the model's folder names as its default, if any.
       tokens_per_batch: padded tokens at once.
       shard_rows: examples per shard, the unit of writing and of resumption.
     """
@@ -65,7 +66,22 @@ def plan(config: EmbedConfig, output: str) -> str:
             f"  {shape.layers} layers of {shape.width}, pooled by {shape.pooling}{', unit norm' * shape.unit_norm}; "
             f"{examples.count:,} examples × {shape.width} in float32 = {size / 2**20:,.1f} MiB"
         )
+        lines += [f"  {remark}" for remark in folder.remarks]
+        if before := folder.before(config.prefix):
+            lines.append(f"  before every text: {before!r}")
     return "\n".join(lines)
+
+
+def tokenizer_of(folder: SentenceFolder) -> SentenceTokenizer:
+    """The tokenizer of a sentence encoder.
+
+    Raises:
+      InputError: there is none that can be read, or it does not belong to the model.
+    """
+    shape = folder.config
+    return SentenceTokenizer(
+        folder.tokenizer_folder, shape.positions, shape.vocabulary_size, folder.longest, folder.lower
+    )
 
 
 @by_first
@@ -73,6 +89,7 @@ def run(config: EmbedConfig, output: str) -> Reader:
     """Writes the encodings artifact; a killed run redoes at most the shard in flight."""
     meshes.one_cpu_device_per_core()
     examples, folder = corpora.open_corpus(config.examples), SentenceFolder(config.model)
+    folder.before(config.prefix)
     # The folder is the job's input, but no artifact: its files' digests stand among the settings.
     files = {str(pathlib.Path(n).relative_to(config.model)): sources.identity(n, "", "") for n in folder.files()}
     writer = begin(output, schema.KIND, settings(config) | {"files": files}, {"examples": examples.reader})
@@ -88,7 +105,7 @@ def _facts(folder: SentenceFolder, files: dict[str, Any], config: EmbedConfig) -
     return {
         # What two artifacts share whose vectors may be multiplied; a query's own prefix and field may differ.
         "embedding": {"model": pathlib.Path(folder.where).name, "digest": digest} | settings(folder.config),
-        "embedded": {"field": config.field, "prefix": config.prefix},
+        "embedded": {"field": config.field, "prefix": folder.before(config.prefix)},
         "blocks": ["embedding"],
         "matrix": [1, folder.config.width],
         "store": settings(StoreConfig()),
@@ -100,7 +117,7 @@ def _embed_shards(
     writer: Writer, folder: SentenceFolder, examples: corpora.Corpus, config: EmbedConfig
 ) -> dict[str, Any]:
     shape, rows, count = folder.config, config.shard_rows, examples.count
-    tokenizer = SentenceTokenizer(config.model, shape.positions, shape.vocabulary_size)
+    tokenizer, prefix = tokenizer_of(folder), folder.before(config.prefix)
     store = schema.EncodingWriter(writer, StoreConfig(), (count, 1, 1, shape.width), rows)
     finished = writer.finished_units()
     progress = Progress("embed", count, "examples", done=sum(unit["rows"] for unit in finished.values()))
@@ -110,7 +127,7 @@ def _embed_shards(
         if unit in finished:
             continue
         stop = min(start + rows, count)
-        texts = [config.prefix + _text(examples.records[row], config.field) for row in range(start, stop)]
+        texts = [prefix + _text(examples.records[row], config.field) for row in range(start, stop)]
         ids = tokenizer.encode(texts)
         values = np.empty((stop - start, 1, 1, shape.width), np.float32)
         for members, vectors in _batches(embed, ids, tokenizer.longest, config.tokens_per_batch):

@@ -11,8 +11,8 @@ from jax_tda.core.declared import declared
 from jax_tda.core.errors import InputError
 from jax_tda.core.quantities import Path
 from jax_tda.data import sources
-from jax_tda.data.sentence_tokenizer import SentenceTokenizer
 from jax_tda.data.tokenize import TokenizeConfig
+from jax_tda.encoding.embed import tokenizer_of
 from jax_tda.encoding.run import EncodeConfig
 from jax_tda.evaluation.run import EvaluateConfig
 from jax_tda.models.checkpoint_artifact import decoder_config
@@ -60,8 +60,7 @@ def run(config: CheckRoadConfig, output: str) -> None:
             remedy="give --continue_from, or set evaluate.over = 'answered_exactly'",
         )
     if config.embedding:
-        shape = SentenceFolder(config.embedding).config
-        SentenceTokenizer(config.embedding, shape.positions, shape.vocabulary_size)
+        tokenizer_of(SentenceFolder(config.embedding))
     given = config.checkpoint or config.initial
     decoder = decoder_config(open_artifact(given, "checkpoint")) if given else config.decoder
     text, rejected = config.tokenize, Counter[str]()

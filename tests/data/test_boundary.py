@@ -95,7 +95,8 @@ def expected(made, kind, prompt, target):
         # Such a model cuts the space off a prompt that stands alone; written in the prompt, it is the prompt's.
         alone = [*alone, "▁".encode()]
     if kind in ("unigram, NFKC", *STRIPPING):
-        first, changed = (unicodedata.normalize("NFKC", text).lstrip()[:1] for text in (prompt, prompt + target))
+        made_of = [unicodedata.normalize("NFKC", text) for text in (prompt, prompt + target)]
+        first, changed = ((text.lstrip() if kind in STRIPPING else text)[:1] for text in made_of)
         if first != changed:
             return 0  # Prompt and target begin with one character that both make, and so is the space before it.
     pairs = zip(b"".join(alone).decode(), b"".join(whole).decode(), strict=False)

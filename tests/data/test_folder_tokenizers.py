@@ -187,7 +187,7 @@ def test_a_sentencepiece_model_alone_has_the_ids_of_transformers(tmp_path, model
 @pytest.mark.nightly
 def test_many_folders_with_a_sentencepiece_model_have_the_ids_of_transformers(tmp_path, models):
     """The same, 920 at random."""
-    assert check(tmp_path / "f", drawn(40, 3, list(models)), models) > 400
+    assert check(tmp_path / "f", drawn(40, 3, list(models)), models) > 350
 
 
 @pytest.mark.parametrize("kind", ["bpe", "unigram", "as it is", "no prefix"])

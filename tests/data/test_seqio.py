@@ -3,6 +3,7 @@
 import sys
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from jax_tda.core.errors import InputError
@@ -200,3 +201,15 @@ def test_without_seqio_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "seqio", None)
     with pytest.raises(InputError, match=r"jax_tda\[seqio\]"):
         list(seqio_source.read("toy_text", "", "train", "passages", "refuse", Counter()))
+
+
+def test_padding_behind_a_tasks_ids_is_no_part_of_the_record():
+    """Targets padded with id 0, as seqio pads, have no loss there and one end id."""
+    example = {"targets": np.array([87, 51, 1, 0, 0]), "inputs": np.array([9, 0])}
+    passage = seqio_source._parse({"targets": example["targets"]}, vocabulary.ByteVocabulary(), "passages", "w", "n")
+    (piece,) = pieces(passage, vocabulary.ByteVocabulary(), 64, "refuse")
+    assert piece.tokens == (2, 87, 51, 1)
+    query = seqio_source._parse(example, vocabulary.ByteVocabulary(), "queries", "w", "n")
+    assert query.tokens == ((9,), (87, 51, 1))
+    with pytest.raises(InputError, match="targets without tokens"):
+        seqio_source._parse({"targets": np.zeros(3, int)}, vocabulary.ByteVocabulary(), "passages", "w", "n")

@@ -5,7 +5,7 @@ import pytest
 from jax_tda.core.errors import InputError
 from jax_tda.data import vocabulary
 from jax_tda.data.records import Passage, Query, Rejected
-from jax_tda.data.split import pieces
+from jax_tda.data.split import doubt, pieces
 
 BYTES = vocabulary.ByteVocabulary()
 TEXT = "Ulaanbaatar is the capital of Mongolia; 日本 and 👩‍👩‍👧 are further on."
@@ -142,3 +142,18 @@ def test_impossible_settings_are_refused(context, on_long):
     """A context that holds no token, and an option that does not exist."""
     with pytest.raises(InputError, match="remedy"):
         pieces(Passage("a", "text"), BYTES, context, on_long)
+
+
+def test_an_end_id_that_a_task_appends_twice_stands_once():
+    """(5, 6, end, end) becomes [beginning, 5, 6, end]."""
+    (piece,) = pieces(Passage("a", "x", tokens=(5, 6, BYTES.end_id, BYTES.end_id)), BYTES, 9, "split")
+    assert piece.tokens == (BYTES.beginning_id, 5, 6, BYTES.end_id)
+
+
+def test_a_query_whose_spaces_are_odd_is_named_with_a_reason():
+    """It is used as it is; only its reason is counted."""
+    assert doubt(Query("q", "It is ", " red")) == "prompt ends in a space and target begins with one"
+    assert doubt(Query("q", "It is ", "red")) == "prompt ends in a space"
+    assert doubt(Query("q", "It is", " ")) == "target of spaces alone"
+    assert doubt(Query("q", "It is", " red")) == "" == doubt(Passage("a", " "))
+    assert doubt(Query("q", "It is ", " ", tokens=((1,), (2,)))) == ""

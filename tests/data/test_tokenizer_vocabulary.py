@@ -185,3 +185,27 @@ def test_a_gguf_file_with_an_unknown_cut_is_refused(tmp_path):
     path = gguf_of(tmp_path / "model.gguf", "gpt2", "tekken", ["a"], [1], token_merges=["a a"])
     with pytest.raises(InputError, match=r"pre tekken[\s\S]*smollm"):
         foreign_vocabulary.read(path, "", "", 1000)
+
+
+@pytest.mark.parametrize(
+    ("model", "changes", "words"),
+    [
+        ("llama", {"beginning": "<none>"}, "has no token '<none>'"),
+        ("gpt2", {"beginning": "<none>"}, "has no token '<none>'"),
+        ("llama", {"token_scores": None}, r"tokenizer\.ggml\.scores"),
+        ("llama", {"kinds": [1]}, "one for each of 2 tokens"),
+        ("gpt2", {"token_merges": None}, r"tokenizer\.ggml\.merges"),
+        ("gpt2", {"token_merges": ["ab"]}, "two pieces with a space"),
+        ("gpt2", {"eos_token_id": 7}, "an id below 2"),
+        ("llama", {"remove_extra_whitespaces": True}, "leaves text as it is"),
+    ],
+)
+def test_a_gguf_tokenizer_that_cannot_be_meant_is_refused_by_its_key(model, changes, words, tmp_path):
+    """Four parts, no traceback."""
+    usual = {"llama": {"token_scores": [0.0, 0.0]}, "gpt2": {"token_merges": ["a b"]}}[model] | {"eos_token_id": 1}
+    given = {**usual, **changes}
+    beginning, kinds = given.pop("beginning", ""), given.pop("kinds", [1, 3])
+    more = {name: value for name, value in given.items() if value is not None}
+    path = gguf_of(tmp_path / "model.gguf", model, "gpt-2", ["a", "b"], kinds, **more)
+    with pytest.raises(InputError, match=words):
+        foreign_vocabulary.read(path, beginning, "", 1000)

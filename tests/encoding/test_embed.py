@@ -79,6 +79,112 @@ def test_the_vectors_of_minilm_are_those_of_transformers(installed, tmp_path):
     )
 
 
+def change(folder, name, **entries):
+    path = folder / name
+    held = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps(held | entries))
+
+
+def left_cut(folder):
+    change(folder, "tokenizer_config.json", truncation_side="left")
+
+
+PROMPTS = {"prompts": {"query": "find: ", "other": "x"}, "default_prompt_name": "query"}
+# Each a change of the folder, and what the reference does with it: longest text, pooling, what stands before a text.
+VARIANTS = {
+    "case": (lambda f: change(f, "tokenizer_config.json", do_lower_case=False), {}),
+    "accents": (lambda f: change(f, "tokenizer_config.json", strip_accents=False), {}),
+    "generic": (lambda f: change(f, "tokenizer_config.json", tokenizer_class="PreTrainedTokenizerFast"), {}),
+    "longest": (lambda f: change(f, "sentence_bert_config.json", max_seq_length=9), {"longest": 9}),
+    "length of the tokenizer": (
+        lambda f: (
+            change(f, "sentence_bert_config.json", max_seq_length=None),
+            change(f, "tokenizer_config.json", model_max_length=11),
+        ),
+        {"longest": 11},
+    ),
+    "another name": (lambda f: (f / "sentence_bert_config.json").rename(f / "sentence_roberta_config.json"), {}),
+    "from the left": (left_cut, {}),
+    "prompt": (lambda f: change(f, "config_sentence_transformers.json", **PROMPTS), {"before": "find: "}),
+    "prompts": (lambda f: change(f, "config_sentence_transformers.json", prompts=PROMPTS["prompts"]), {}),
+    "no prompt to leave out": (lambda f: change(f, "Pooling/config.json", include_prompt=False), {}),
+    "newer key": (lambda f: change(f, "Pooling/config.json", pooling_mode="cls"), {"pooling": "cls"}),
+    "no flag": (lambda f: change(f, "Pooling/config.json", pooling_mode_mean_tokens=False), {}),
+    "no modules": (lambda f: (f / "modules.json").unlink(), {"unit_norm": False, "longest": 40}),
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_setting_of_a_folder_is_followed(folder, tmp_path, name):
+    """Law: to 1e-5 transformers' vectors, with what the library sentence-transformers 6.2 makes of each setting."""
+    changed = tmp_path / "model"
+    shutil.copytree(folder, changed)
+    damage, says = VARIANTS[name]
+    damage(changed)
+    read = embed.SentenceFolder(str(changed))
+    before, tokenizer, apply = read.before(""), embed.tokenizer_of(read), embed.embedder(read)
+    texts = [TEXTS[0], TEXTS[2], "ÀÉ The END", LONG]
+    rows = [
+        apply(np.array([ids], np.int32), np.ones((1, len(ids)), bool))[0]
+        for ids in tokenizer.encode([before + text for text in texts])
+    ]
+    given = {"longest": 24, "pooling": "mean", "unit_norm": True, "before": ""} | says
+    assert before == given.pop("before")
+    expected = theirs(changed, [before + text for text in texts], **given)
+    np.testing.assert_allclose(np.stack(rows), expected, atol=1e-5, rtol=0)
+
+
+def test_lower_case_of_the_librarys_own_comes_first(folder, tmp_path):
+    """Law: `do_lower_case` of sentence_bert_config.json, on a tokenizer that keeps case: the ids of lower case."""
+    changed = tmp_path / "model"
+    shutil.copytree(folder, changed)
+    change(changed, "tokenizer_config.json", do_lower_case=False)
+    plain = embed.tokenizer_of(embed.SentenceFolder(str(changed)))
+    change(changed, "sentence_bert_config.json", do_lower_case=True)
+    lowered = embed.tokenizer_of(embed.SentenceFolder(str(changed)))
+    assert lowered.encode(["The END"]) == plain.encode(["the end"]) != plain.encode(["The END"])
+
+
+REFUSED = {
+    "prompt left out": [
+        ("Pooling/config.json", {"include_prompt": False}),
+        ("config_sentence_transformers.json", PROMPTS),
+    ],
+    "default_prompt_name": [("config_sentence_transformers.json", {"default_prompt_name": "none"})],
+    "model_type": [("config_sentence_transformers.json", {"model_type": "SparseEncoder"})],
+    "prompts": [("config_sentence_transformers.json", {"prompts": [1]})],
+    "max_seq_length": [("sentence_bert_config.json", {"max_seq_length": "24"})],
+    "do_lower_case": [("sentence_bert_config.json", {"do_lower_case": "no"})],
+    "tokenizer_args": [("sentence_bert_config.json", {"tokenizer_args": {"model_max_length": 3}})],
+    "pooling_mode_mean_tokens": [("Pooling/config.json", {"pooling_mode_mean_tokens": "yes"})],
+    "lasttoken": [("Pooling/config.json", {"pooling_mode": ["mean", "lasttoken"]})],
+    "is_decoder": [("config.json", {"is_decoder": True})],
+    "tensors for every layer": [("config.json", {"num_hidden_layers": 10**9})],
+}
+
+
+@pytest.mark.parametrize("words", REFUSED)
+def test_a_setting_that_is_not_followed_is_refused_by_name(folder, tmp_path, words):
+    """Law: four parts, before any work."""
+    changed = tmp_path / "model"
+    shutil.copytree(folder, changed)
+    for name, entries in REFUSED[words]:
+        change(changed, name, **entries)
+    with pytest.raises(InputError, match="include_prompt false" if words == "prompt left out" else words):
+        embed.SentenceFolder(str(changed)).before("")
+
+
+@pytest.mark.parametrize("module", [{"type": "other.Transformer"}, {"path": "../x"}, {"kwargs": ["task"]}, {"path": 3}])
+def test_a_module_of_other_code_or_outside_the_folder_is_refused(folder, tmp_path, module):
+    """Law: nothing but the library's modules, below the folder."""
+    changed = tmp_path / "model"
+    shutil.copytree(folder, changed)
+    modules = json.loads((changed / "modules.json").read_text())
+    (changed / "modules.json").write_text(json.dumps([modules[0] | module, *modules[1:]]))
+    with pytest.raises(InputError, match=r"modules\.json"):
+        embed.SentenceFolder(str(changed))
+
+
 def test_embeddings_are_scored_by_the_job_that_scores_gradients(folder, tmp_path):
     """Law: a query whose text is a passage's has that passage first, at cosine 1; every other as numpy says."""
     passages = embedded(tmp_path, folder)
