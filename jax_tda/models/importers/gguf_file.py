@@ -75,7 +75,7 @@ class GGUFSource(Source):
             return held.view("<f8").reshape(shape)
         try:
             values: np.ndarray = self._gguf.quants.dequantize(held.reshape(*shape[:-1], -1), kind)
-        except (RuntimeError, NotImplementedError) as problem:
+        except RuntimeError as problem:
             raise InputError(
                 f"{self.where}: the tensor {name} cannot be dequantised",
                 got=kind.name,
