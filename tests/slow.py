@@ -8,6 +8,7 @@ SLOW = (
     "encoding/test_abstract.py",
     "encoding/test_coverage.py",
     "encoding/test_embed.py",
+    "fuzz/",
     "house/test_colabs.py",
     "jobs/test_meshes.py",
     "planning/test_compiled.py",
