@@ -176,7 +176,8 @@ class TokenizerFiles:
     @functools.cached_property
     def listed(self) -> dict[int, Token]:
         """The added tokens of tokenizer.json by their ids."""
-        given = self.tokenizer.get("added_tokens", [])
+        # transformers reads no tokenizer.json without this list, be it empty.
+        given = self.tokenizer.get("added_tokens", None if self.has(TOKENIZER_FILE) else [])
         if not isinstance(given, list) or not all(isinstance(one, dict) and _is_id(one.get("id")) for one in given):
             raise self.refused(TOKENIZER_FILE, "added_tokens", _brief(given), "a list of tokens with their ids")
         return {one["id"]: self._token(TOKENIZER_FILE, "added_tokens", one) for one in given}
