@@ -13,6 +13,19 @@ def randoms(seed, count):
     return [(number, np.random.default_rng((seed, number))) for number in range(count)]
 
 
+class Shares:
+    """How many of the tries were read, and how many refused: neither may be all."""
+
+    def __init__(self):
+        self.read, self.refused = 0, 0
+
+    def count(self, refusal):
+        self.read, self.refused = self.read + (refusal is None), self.refused + (refusal is not None)
+
+    def check(self):
+        assert min(self.read, self.refused) * 25 >= self.read + self.refused, vars(self)
+
+
 def verdict(attempt, number):
     """What an attempt gives, or the refusal; anything else fails with the number of the try."""
     from jax_tda.core.errors import InputError

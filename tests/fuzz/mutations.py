@@ -57,16 +57,16 @@ def json_value(value, random, most=3):
     return made
 
 
-def json_text(value, random):
+def json_text(value, random, most=3):
     """Its text, one time in eight damaged as text."""
-    text = json.dumps(json_value(value, random), ensure_ascii=bool(random.integers(2)))
+    text = json.dumps(json_value(value, random, most), ensure_ascii=bool(random.integers(2)))
     return damaged(text.encode("utf-8", "surrogatepass"), random) if random.integers(8) == 0 else text.encode()
 
 
-def damaged(data, random):
+def damaged(data, random, most=3):
     """Bytes with some flipped, cut, doubled or put in."""
     made = bytearray(data)
-    for _ in range(random.integers(1, 4)):
+    for _ in range(random.integers(1, most + 1)):
         at, action = int(random.integers(max(1, len(made)))), random.integers(4)
         if action == 0:
             made[at : at + 1] = bytes([random.integers(256)])

@@ -25,7 +25,7 @@ def test_a_damaged_manifest_is_refused_or_says_what_stands_in_it(tmp_path, seed,
     writer.finish({"rows": 5, "share": 0.5})
     path = tmp_path / "manifest.json"
     whole = json.loads(path.read_text())
-    refused = 0
+    shares = batches.Shares()
     for number, random in batches.randoms(seed, count):
         path.write_bytes(mutations.json_text(whole, random))
 
@@ -34,23 +34,23 @@ def test_a_damaged_manifest_is_refused_or_says_what_stands_in_it(tmp_path, seed,
             return reader.manifest.facts, list(reader.read_lines("rows.jsonl"))
 
         read_value, refusal = batches.verdict(read, number)
-        refused += refusal is not None
+        shares.count(refusal)
         if refusal is None:
             assert read_value == (json.loads(path.read_text())["facts"], [{"n": n} for n in range(5)]), number
-    assert refused > count // 10
+    shares.check()
 
 
 @pytest.mark.parametrize(("seed", "count"), batches.COUNTS)
 def test_a_damaged_ranking_is_refused_or_read_in_the_order_of_its_scores(tmp_path, seed, count):
     """Law: what is read are the file's own pairs, proponents falling and opponents rising; else it is refused."""
-    path, refused = tmp_path / "theirs.jsonl", 0
+    path, shares = tmp_path / "theirs.jsonl", batches.Shares()
     for number, random in batches.randoms(seed, count):
         rows = mutations.json_value(ROWS, random)
         lines = [json.dumps(row) for row in rows] if isinstance(rows, list) else [json.dumps(rows)]
         data = "\n".join(lines).encode()
         path.write_bytes(mutations.damaged(data, random) if random.integers(8) == 0 else data)
         read, refusal = batches.verdict(lambda: ranking.read(str(path))[0], number)
-        refused += refusal is not None
+        shares.count(refusal)
         if refusal is None:
             held = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
             assert [row["query_id"] for row in read] == [row["query_id"] for row in held], number
@@ -60,7 +60,7 @@ def test_a_damaged_ranking_is_refused_or_read_in_the_order_of_its_scores(tmp_pat
                     found = [(one["id"], one["score"]) for one in row[end]]
                     assert sorted(found) == sorted(pairs), number
                     assert [score for _, score in found] == sorted((s for _, s in found), key=lambda s: sign * s)
-    assert refused > count // 10
+    shares.check()
 
 
 def _lines(random):
@@ -77,6 +77,7 @@ def _lines(random):
 @pytest.mark.parametrize(("seed", "count"), batches.COUNTS)
 def test_odd_settings_are_refused_or_stand_in_the_config(seed, count):
     """Law: a config that is built holds the value that was written; a refusal names the setting."""
+    shares = batches.Shares()
     for number, random in batches.randoms(seed, count):
         text = "".join(_lines(random))
         if random.integers(8) == 0:
@@ -88,6 +89,7 @@ def test_odd_settings_are_refused_or_stand_in_the_config(seed, count):
             return given, settings.build(job, given, table.JOBS, table.PARTS)
 
         built, refusal = batches.verdict(build, number)
+        shares.count(refusal)
         if refusal is None:
             given, config = built
             for one in given:
@@ -96,3 +98,4 @@ def test_odd_settings_are_refused_or_stand_in_the_config(seed, count):
                     assert held == (tuple(one.value) if isinstance(one.value, list) else one.value), number
         else:
             assert "." in refusal.what or "config" in refusal.what, str(refusal)
+    shares.check()
