@@ -37,7 +37,7 @@ def test_a_damaged_manifest_is_refused_or_says_what_stands_in_it(tmp_path, seed,
         shares.count(refusal)
         if refusal is None:
             assert read_value == (json.loads(path.read_text())["facts"], [{"n": n} for n in range(5)]), number
-    shares.check()
+    shares.check(read=False)  # A manifest holds its own digest.
 
 
 @pytest.mark.parametrize(("seed", "count"), batches.COUNTS)

@@ -69,6 +69,14 @@ class _Cursor:
     def text(self, what: str) -> str:
         return self.take(self.number("Q", what), what).decode("utf-8", "replace")
 
+    def name(self, what: str) -> str:
+        """A key's or a tensor's name: a text that other readers decode strictly."""
+        held = self.take(self.number("Q", what), what)
+        try:
+            return held.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise _DamagedError(f"{what} before byte {self.at:,} is no UTF-8") from error
+
     def value(self, kind: int, key: str, keep: bool) -> Any:
         if kind == _TEXT:
             return self.text(key)
@@ -136,7 +144,7 @@ def _parsed(path: str, cursor: _Cursor) -> Header:
     cursor.demand(entries, 13, "the metadata")
     fields: dict[str, Any] = {}
     for _ in range(entries):
-        key = cursor.text("a key")
+        key = cursor.name("a key")
         if key in fields:
             raise _DamagedError(f"{key} is there twice")
         fields[key] = cursor.value(cursor.number("I", key), key, not key.startswith(_TOKENIZER))
@@ -153,7 +161,7 @@ def _parsed(path: str, cursor: _Cursor) -> Header:
 
 
 def _tensor(cursor: _Cursor) -> tuple[str, Tensor]:
-    name = cursor.text("a tensor's name")
+    name = cursor.name("a tensor's name")
     axes = cursor.number("I", name)
     if axes > _MOST_AXES:
         raise _DamagedError(f"the tensor {name} has {axes} axes")
