@@ -134,7 +134,7 @@ def _parse(
 
 def _unpadded(ids: Any) -> tuple[Any, ...]:
     """Ids without the padding behind them, which is id 0 in every vocabulary of seqio and has no loss."""
-    kept = list(ids) if isinstance(ids, list) else [ids]
+    kept = list(ids) if isinstance(ids, list | tuple) else [ids]
     while kept and kept[-1] == 0:
         kept.pop()
     return tuple(kept)
