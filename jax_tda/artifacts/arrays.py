@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 import tensorstore as ts
 
-from jax_tda.artifacts import key_value
+from jax_tda.artifacts import chunk_digests, key_value
 from jax_tda.artifacts.faults import explained
 from jax_tda.core import permits
 from jax_tda.core.errors import InputError
 
 # What TensorStore adds to the name of a local file while it writes it.
 WRITING = ".__lock"
+# Chunks that are read at once to be compared with their digests, about a megabyte each.
+_AT_ONCE = 32
 
 
 def _spec(path: str) -> dict[str, Any]:
@@ -25,11 +27,22 @@ def _spec(path: str) -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True)
 class Array:
-    """One array on disk, addressed by rows of its first axis."""
+    """One array on disk, addressed by rows of its first axis.
+
+    Args:
+      path: where it lies.
+      store: TensorStore's view of it.
+      shard_rows: rows per shard.
+      digests: of the numbers of its chunks: while it is written those known so far, while it is read those that each
+        chunk is compared with when it is first read; None where none were kept.
+      written: by first row and column, in decimals with a comma, the digests of shards that nobody has recorded yet.
+    """
 
     path: str
     store: Any
     shard_rows: int
+    digests: chunk_digests.Table | None = None
+    written: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -51,17 +64,37 @@ class Array:
         """Rows [start, stop).
 
         Raises:
-          InputError: a shard does not match its checksum; the message names it.
+          InputError: a shard does not match its checksum, or is not the one that was written; the message names it.
         """
-        return self._read(self.store[start:stop])
+        if self.digests is None or not self.digests.unseen(start, stop):
+            return self._read(self.store[start:stop])
+        # A chunk is read whole in any case.
+        rows = self.digests.chunk[0]
+        low, high = start // rows * rows, min(-(-stop // rows) * rows, self.shape[0])
+        values = self._read(self.store[low:high])
+        self.digests.compare(low, values)
+        return values[start - low : stop - low]
 
     def read_rows(self, rows: np.ndarray) -> np.ndarray:
         """The rows at the given positions, in that order."""
-        return self._read(self.store[np.asarray(rows, dtype=np.int64)])
+        rows = np.asarray(rows, dtype=np.int64)
+        if self.digests is not None and self.digests.compares:
+            size = self.digests.chunk[0]
+            chunks = np.unique(rows // size)
+            new = chunks[~self.digests.seen[chunks].all(axis=1)]
+            for first in range(0, len(new), _AT_ONCE):
+                starts = [int(chunk) * size for chunk in new[first : first + _AT_ONCE]]
+                reads = [self.store[start : min(start + size, self.shape[0])].read() for start in starts]
+                for start, read in zip(starts, reads, strict=True):
+                    self.digests.compare(start, self._result(read))
+        return self._read(self.store[rows])
 
     def _read(self, view: Any) -> np.ndarray:
+        return self._result(view.read())
+
+    def _result(self, reading: Any) -> np.ndarray:
         try:
-            return np.asarray(view.read().result())
+            return np.asarray(reading.result())
         except ValueError as error:
             raise InputError(
                 f"the array {self.path} is damaged",
@@ -79,6 +112,7 @@ class Array:
         permits.ask(self.path)
         with explained(self.path):
             self.store[start:stop].write(values).result()
+        self._note(start, 0, values)
 
     def write_columns(self, start: int, values: np.ndarray) -> None:
         """Writes one whole shard of an array that was created with `shard_columns`: columns from `start` on."""
@@ -90,6 +124,31 @@ class Array:
         permits.ask(self.path)
         with explained(self.path):
             self.store[:, start:stop].write(values).result()
+        self._note(0, start, values)
+
+    def _note(self, row: int, column: int, values: np.ndarray) -> None:
+        if self.digests is not None:
+            found = chunk_digests.of(np.asarray(values, self.dtype), self.digests.chunk)
+            self.digests.note(row, column, found)
+            self.written[f"{row},{column}"] = found.tobytes().hex()
+
+    def recall(self, written: dict[str, str]) -> None:
+        """Takes up digests that were `written` by another process or an earlier run."""
+        assert self.digests is not None
+        for place, text in written.items():
+            row, column = (int(number) for number in place.split(","))
+            found = np.frombuffer(bytes.fromhex(text), "<u8")
+            # A shard is one chunk wide.
+            self.digests.note(row, column, found.reshape(-1, 1))
+
+    def demand_digests(self) -> bytes:
+        """The digests of all chunks; what nobody noted is read again."""
+        assert self.digests is not None
+        for chunk in np.flatnonzero(~self.digests.seen.all(axis=1)):
+            start = int(chunk) * self.digests.chunk[0]
+            values = self._read(self.store[start : min(start + self.digests.chunk[0], self.shape[0])])
+            self.digests.note(start, 0, chunk_digests.of(values, self.digests.chunk))
+        return self.digests.to_bytes()
 
 
 def create(
@@ -147,18 +206,28 @@ def create(
     permits.ask(path)
     with explained(path):
         store = ts.open(spec, create=True, open=True).result()
-    return Array(path, store, shard_rows)
+    return Array(path, store, shard_rows, _table(path, store))
+
+
+def _table(path: str, store: Any) -> chunk_digests.Table:
+    chunk, shard = store.chunk_layout.read_chunk.shape, store.chunk_layout.write_chunk.shape
+    columns = int(chunk[1]) if len(chunk) > 1 else 1
+    return chunk_digests.Table(path, tuple(store.shape), (int(chunk[0]), columns), int(shard[0]))
 
 
 def _numpy(dtype: str) -> Any:
     return ts.dtype(dtype).numpy_dtype
 
 
-def open_array(path: str) -> Array:
-    """Opens an existing array for reading."""
+def open_array(path: str, digests: bytes | None = None) -> Array:
+    """Opens an existing array for reading; what `demand_digests` gave is compared with each chunk that is read."""
     store = ts.open(_spec(path), open=True, read=True).result()
     shard: Any = store.chunk_layout.write_chunk.shape
-    return Array(path, store, int(shard[0]))
+    table = None
+    if digests is not None:
+        table = _table(path, store)
+        table.load(digests)
+    return Array(path, store, int(shard[0]), table)
 
 
 def demand_shards(directory: str, name: str, count: int, files: Iterable[str]) -> None:

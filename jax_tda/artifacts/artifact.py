@@ -4,8 +4,8 @@ Nothing here renames. An artifact is finished when its manifest exists, and the 
 `unfinished/` beside it holds the plan and one record per finished unit of work, so that the same command goes on.
 """
 
+import functools
 import hashlib
-import importlib.metadata
 import json
 import time
 from collections.abc import Iterable, Iterator
@@ -13,26 +13,15 @@ from typing import Any
 
 from etils import epath
 
-from jax_tda.artifacts import arrays, key_value
+from jax_tda.artifacts import arrays, chunk_digests
 from jax_tda.artifacts.faults import explained
 from jax_tda.artifacts.lease import Lease, Watch, take
 from jax_tda.artifacts.lines import Lines
-from jax_tda.artifacts.manifest import Manifest, canonical, lineage_of
+from jax_tda.artifacts.manifest import Manifest, canonical, lineage_of, versions
 from jax_tda.artifacts.place import Place
+from jax_tda.artifacts.units import Units
 from jax_tda.core import files, permits, processes
 from jax_tda.core.errors import InputError
-
-_PACKAGES = ("jax_tda", "jax", "jaxlib", "flax", "optax", "numpy", "tensorstore", "sentencepiece", "bm25s")
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in _PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            found[package] = "not installed"
-    return found
 
 
 class Writer:
@@ -49,7 +38,8 @@ class Writer:
         self._lineage = lineage_of(r.manifest for r in inputs.values())
         self._started = time.monotonic()
         self._hashes: dict[str, str] = {}
-        self._arrays: dict[str, int] = {}
+        self._arrays: dict[str, arrays.Array] = {}
+        self._units = Units(place.unfinished / "units", self._arrays)
         # Of several processes the first holds it, and the others watch it.
         self.lease: Lease | Watch | None = None
 
@@ -126,23 +116,16 @@ class Writer:
             # One process makes it; then all open the same.
             processes.agree(lambda: create().path)
         made = create()
-        self._arrays[name] = made.shards
+        self._arrays[name] = made
         return made
 
     def finished_units(self) -> dict[str, Any]:
         """The facts recorded for each unit that an earlier run finished."""
-        store = key_value.open_store(str(self._place.unfinished / "units"))
-        names = [name.decode() for name in store.list().result()]
-        # All asked for at once: each is small, and may be far away.
-        asked = {name.removesuffix(".json"): store.read(name) for name in names if name.endswith(".json")}
-        return {unit: json.loads(read.result().value) for unit, read in asked.items()}
+        return self._units.finished()
 
-    def finish_unit(self, unit: str, facts: Any) -> None:
+    def finish_unit(self, unit: str, facts: dict[str, Any]) -> None:
         """Records, atomically and after its data, that a unit of work is finished."""
-        folder = self._place.unfinished / "units"
-        with explained(str(folder)):
-            files.make_folder(folder)
-        arrays.write_atomically(str(folder / f"{unit}.json"), canonical(facts))
+        self._units.finish(unit, facts)
 
     def scratch(self) -> epath.Path:
         """A directory for what is needed only until the artifact is finished (intermediate checkpoints)."""
@@ -160,12 +143,13 @@ class Writer:
     def _commit(self, facts: dict[str, Any], seconds: float | None) -> str:
         permits.ask(self._place.manifest)
         sizes = self._place.sizes_of(self._hashes) if self._place.name else self._place.sizes()
-        for name, count in self._arrays.items():
-            arrays.demand_shards(str(self.path), name, count, sizes)
+        for name, array in self._arrays.items():
+            arrays.demand_shards(str(self.path), name, array.shards, sizes)
+        sizes |= self._write_digests()
         described = {name: self._describe(name, size) for name, size in sorted(sizes.items())}
         run = {
             "seconds": round(time.monotonic() - self._started if seconds is None else seconds, 3),
-            "versions": _versions(),
+            "versions": versions(),
             "inputs": self._paths,
             "lineage": self._lineage,
         }
@@ -174,12 +158,27 @@ class Writer:
         self.let_go()
         return manifest.to_bytes().decode()
 
+    def _write_digests(self) -> dict[str, int]:
+        sizes = dict[str, int]()
+        for array, data in self._units.digests().items():
+            name = f"{array}{chunk_digests.FILE}"
+            with explained(str(self.path / name)):
+                files.write(self.path / name, data)
+            self._hashes[name], sizes[name] = hashlib.sha256(data).hexdigest(), len(data)
+        return sizes
+
     def _describe(self, name: str, size: int) -> dict[str, Any]:
         described: dict[str, Any] = {"bytes": size}
         shard = any(name.startswith(f"{array}/") for array in self._arrays) and not name.endswith("zarr.json")
         if not shard:
             described["sha256"] = self._hashes.get(name) or _sha256(self.path / name)
         return described
+
+
+@functools.cache
+def _say_once(text: str) -> None:
+    if processes.index() == 0:
+        print(text, flush=True)
 
 
 def _sha256(path: epath.Path) -> str:
@@ -258,8 +257,15 @@ class Reader:
         return found
 
     def array(self, name: str) -> arrays.Array:
-        """An array below the artifact, its metadata checked; its shards are checked as they are read."""
+        """An array below the artifact, its metadata checked; its shards are compared as they are read."""
         self.check_files(f"{name}/")
+        digests = f"{name}{chunk_digests.FILE}"
+        if digests in self.manifest.files:
+            return arrays.open_array(str(self.path / name), self.read_bytes(digests))
+        _say_once(
+            f"{self} was made before digests of shards were kept: a damaged shard is noticed, one that was exchanged "
+            "with another is not"
+        )
         return arrays.open_array(str(self.path / name))
 
     def _damaged(self, name: str, got: str, expected: str) -> InputError:

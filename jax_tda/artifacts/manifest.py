@@ -9,6 +9,7 @@ a checkpoint) is a file like any other: a checkpoint trained again is another ch
 import dataclasses
 import functools
 import hashlib
+import importlib.metadata
 import json
 from collections.abc import Iterable
 from typing import Any
@@ -37,7 +38,8 @@ class Manifest:
       settings: every option that can change a number.
       inputs: for each input its kind and digest.
       facts: what the job found out (shapes, counts, names), in JSON values.
-      files: for each file its size, and its SHA-256 unless the format checks itself (array shards carry crc32c).
+      files: for each file its size, and its SHA-256 unless the format checks itself (array shards carry crc32c, and
+        their chunks' digests lie beside the array).
       run: seconds, versions and paths of the run, and the lineage of its inputs; not part of the identity.
     """
 
@@ -134,3 +136,17 @@ def lineage_of(inputs: Iterable[Manifest]) -> dict[str, Any]:
         names = {name: described["digest"] for name, described in made.inputs.items()}
         found[made.digest] = {"kind": made.kind, "inputs": names}
     return dict(sorted(found.items()))
+
+
+_PACKAGES = ("jax_tda", "jax", "jaxlib", "flax", "optax", "numpy", "tensorstore", "sentencepiece", "bm25s")
+
+
+def versions() -> dict[str, str]:
+    """The versions of the packages that numbers depend on."""
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found

@@ -35,7 +35,7 @@ def test_the_manifest_is_written_last(tmp_path):
     assert refused.value.got == "an unfinished artifact" and "goes on where it stopped" in refused.value.remedy
     writer.finish({})
     files = {name for name in snapshot(tmp_path / "a")}
-    assert files == {"manifest.json", "value.json", "numbers/zarr.json", "numbers/c/0/0"}
+    assert files == {"manifest.json", "value.json", "numbers.digests", "numbers/zarr.json", "numbers/c/0/0"}
     assert open_artifact(str(tmp_path / "a"), "thing").read_json("value.json") == 1
 
 
@@ -172,7 +172,7 @@ def test_what_a_killed_process_was_writing_spoils_nothing(tmp_path):
     writer.finish_unit("shard_0", {"rows": 2})
     assert writer.finished_units() == {"shard_0": {"rows": 2}}
     writer.finish({})
-    assert set(snapshot(place)) == {"manifest.json", "numbers/zarr.json", "numbers/c/0/0"}
+    assert set(snapshot(place)) == {"manifest.json", "numbers.digests", "numbers/zarr.json", "numbers/c/0/0"}
     np.testing.assert_array_equal(open_artifact(str(place)).array("numbers").read(0, 2), np.ones((2, 2)))
 
 
