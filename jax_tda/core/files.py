@@ -9,11 +9,15 @@ import contextlib
 import errno
 import functools
 import importlib.util
+import itertools
+import logging
+import math
 import os
 import pathlib
 import random
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
@@ -28,8 +32,11 @@ Result = TypeVar("Result")
 # Scheme: what fsspec calls it, the package that speaks it, the extra of this library that installs the package.
 _STORES = {"gs": ("gcs", "gcsfs", "gcs"), "s3": ("s3", "s3fs", "s3")}
 _BLOCK = 8 << 20
-# Seconds before the first repetition, doubled before each of the next; about a minute in all.
+# Seconds before the first repetition, doubled before each of the next; of all attempts together; without a word.
 _ATTEMPTS, _FIRST_WAIT, _LONGEST_WAIT = 8, 0.25, 16.0
+_PATIENCE, _SILENCE = 60.0, 5.0
+# Buckets that were said to be waited for.
+_SAID = set[str]()
 _LASTING = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
 _LASTING_NUMBERS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EINVAL)
 # What the stores' own packages call credentials that are missing, incomplete or old.
@@ -84,6 +91,17 @@ def _prepare() -> None:
     for spelling in ("gs", "gcs", "s3"):
         # Other clients (TensorStore, other processes) write too: what was listed before may not be true any more.
         fsspec.config.conf.setdefault(spelling, {}).setdefault("use_listings_cache", False)
+    # A host that does not answer is given up soon, of six attempts that gcsfs makes of each of ours; a slow one is not.
+    if importlib.util.find_spec("gcsfs") is not None:
+        import aiohttp
+
+        given = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=30)
+        for spelling in ("gs", "gcs"):
+            fsspec.config.conf[spelling].setdefault("requests_timeout", given)
+        # It prints the traceback of what we say in four parts.
+        logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
+    # So does botocore repeat within each of s3fs's attempts.
+    fsspec.config.conf["s3"].setdefault("config_kwargs", {"retries": {"max_attempts": 1}})
 
 
 def _filesystem(path: epath.PathLike) -> Any:
@@ -93,35 +111,76 @@ def _filesystem(path: epath.PathLike) -> Any:
     return fsspec.filesystem(_STORES[str(path).partition("://")[0]][0])
 
 
-def retried(path: epath.PathLike, action: Callable[[], Result], sleep: Callable[[float], None] = time.sleep) -> Result:
+def retried(
+    path: epath.PathLike,
+    action: Callable[[], Result],
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+    patience: float = _PATIENCE,
+) -> Result:
     """What an action on a path gives; in an object store, repeated with growing waits while its failures may pass.
 
     Args:
       path: what the action is about; local ones are not repeated.
       action: may be repeated after it failed half way.
       sleep: waits so many seconds.
+      clock: the time in seconds.
+      patience: seconds after which no further attempt would end.
 
     Raises:
-      InputError: the store refuses these credentials, or there are none.
+      InputError: the store refuses these credentials, or there are none; or it did not answer.
     """
     if not is_remote(path):
         return action()
-    for attempt in range(_ATTEMPTS - 1):
-        try:
-            return action()
-        except Exception as error:
-            if _is_refusal(error):
-                raise InputError(
-                    f"{path} may not be used",
-                    got=f"{type(error).__name__}: {error}",
-                    expected="credentials that the store accepts for it",
-                    remedy="give them as docs/object_stores.md says, or choose another place",
-                ) from error
-            if not _passes(error):
-                raise
-        # Many processes that were refused together must not come back together.
-        sleep(min(_LONGEST_WAIT, _FIRST_WAIT * 2**attempt) * random.uniform(0.5, 1.5))
-    return action()
+    began = clock()
+    with _said_while_waiting(str(path), patience):
+        for attempt in itertools.count(1):
+            tried = clock()
+            try:
+                return action()
+            except Exception as error:
+                if _is_refusal(error):
+                    raise InputError(
+                        f"{path} may not be used",
+                        got=f"{type(error).__name__}: {error}",
+                        expected="credentials that the store accepts for it",
+                        remedy="give them as docs/object_stores.md says, or choose another place",
+                    ) from error
+                if not _passes(error):
+                    raise
+                # Many processes that were refused together must not come back together.
+                wait = min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** (attempt - 1)) * random.uniform(0.5, 1.5)
+                now = clock()
+                # The stores' packages repeat within an attempt: the next will take as long as this one.
+                if attempt == _ATTEMPTS or now - began + wait + now - tried > patience:
+                    raise InputError(
+                        f"{path} cannot be reached",
+                        got=f"{type(error).__name__}: {error} after {attempt} attempts in {now - began:.0f} s",
+                        expected="an answer of its store",
+                        remedy="check network, bucket and endpoint, then give the same command again",
+                    ) from error
+            sleep(wait)
+    raise AssertionError("an attempt returns or raises")
+
+
+@contextlib.contextmanager
+def _said_while_waiting(path: str, patience: float) -> Iterator[None]:
+    """Says on screen, once for each bucket, that a store does not answer, for nothing else moves meanwhile."""
+
+    def say() -> None:
+        bucket = "/".join(path.split("/")[:3])
+        if bucket not in _SAID:
+            _SAID.add(bucket)
+            limit = f"for {patience:.0f} s at most" if math.isfinite(patience) else "as long as it takes"
+            print(f"waiting for {path} since {_SILENCE:.0f} s, {limit}", flush=True)
+
+    timer = threading.Timer(_SILENCE, say)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _is_refusal(error: Exception) -> bool:
@@ -148,8 +207,23 @@ def exists(path: epath.PathLike) -> bool:
 
 
 def is_file(path: epath.PathLike) -> bool:
-    """Whether a file is there."""
-    return retried(path, at(path).is_file)
+    """Whether a file is there, which can be read more than once: no pipe, no device."""
+    return retried(path, at(path).is_file) if is_remote(path) else os.path.isfile(path)
+
+
+def demand_regular(path: epath.PathLike) -> None:
+    """Refuses what can be read only once, or never ends; a path where nothing is, or a folder, is another's business.
+
+    Raises:
+      InputError: it is a pipe, a device or a socket.
+    """
+    if not is_remote(path) and os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+        raise InputError(
+            f"{path} is no regular file",
+            got="a pipe, a device or a socket",
+            expected="a file, which is read more than once",
+            remedy="write the data to a file, and give its path",
+        )
 
 
 def is_folder(path: epath.PathLike) -> bool:
@@ -159,6 +233,7 @@ def is_folder(path: epath.PathLike) -> bool:
 
 def read(path: epath.PathLike) -> bytes:
     """A whole file."""
+    demand_regular(path)
     return retried(path, at(path).read_bytes)
 
 
@@ -186,7 +261,7 @@ def write_stream(path: epath.PathLike, parts: Iterable[bytes]) -> None:
             for part in parts:
                 local.write(part)
         permits.ask(path)
-        retried(path, lambda: _filesystem(path).put_file(str(whole), str(path)))
+        retried(path, lambda: _filesystem(path).put_file(str(whole), str(path)), patience=math.inf)
 
 
 def _joined(parts: Iterable[bytes]) -> Iterator[memoryview]:
@@ -211,6 +286,7 @@ def read_range(path: epath.PathLike, start: int, stop: int) -> bytes:
 
 def blocks(path: epath.PathLike) -> Iterator[bytes]:
     """A file from its beginning to its end, in blocks."""
+    demand_regular(path)
     if not is_remote(path):
         with at(path).open("rb") as file:
             while block := file.read(1 << 20):
@@ -320,4 +396,4 @@ def local(path: epath.PathLike) -> Iterator[str]:
 
 
 def _fetch(path: epath.Path, copy: pathlib.Path) -> None:
-    retried(path, lambda: _filesystem(path).get_file(str(path), str(copy)))
+    retried(path, lambda: _filesystem(path).get_file(str(path), str(copy)), patience=math.inf)

@@ -66,6 +66,7 @@ def read(
       InputError: naming file and line at a bad record that may not be skipped; if there is no file or no record.
     """
     file = files.at(path)
+    files.demand_regular(file)
     if not files.is_file(file):
         raise InputError(
             f"no file of {kind} at {file}",

@@ -35,6 +35,7 @@ def identity(source: str, module: str, split: str) -> dict[str, str]:
     if source.startswith(_SEQIO):
         return {"task": source.removeprefix(_SEQIO), "module": module, "split": split}
     hasher = hashlib.sha256()
+    files.demand_regular(source)
     if files.is_file(source):
         for block in files.blocks(source):
             hasher.update(block)
@@ -45,9 +46,12 @@ def check_exists(source: str) -> None:
     """Refuses a path where there is no file; a Task is looked up when it is read.
 
     Raises:
-      InputError: there is no file.
+      InputError: there is no file, or it is none that can be read more than once.
     """
-    if not source.startswith(_SEQIO) and not files.is_file(source):
+    if source.startswith(_SEQIO):
+        return
+    files.demand_regular(source)
+    if not files.is_file(source):
         raise InputError(
             f"there is no corpus at {source}",
             got="no file",

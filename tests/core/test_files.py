@@ -2,11 +2,15 @@
 
 import errno
 import importlib.util
+import os
+import time
+from collections import Counter
 
 import pytest
 
 from jax_tda.core import files
 from jax_tda.core.errors import InputError
+from jax_tda.data import sources, train_vocabulary
 
 
 class Flaky:
@@ -44,13 +48,69 @@ def test_what_may_pass_is_tried_again_with_growing_waits(error):
     assert all(0.5 <= wait / (0.25 * 2**number) <= 1.5 for number, wait in enumerate(waits))
 
 
-def test_what_does_not_pass_after_many_tries_is_the_error_that_it_was():
+UNREACHED = (
+    r"(?s)gs://bucket/x cannot be reached.*{} attempts.*expected.*answer of its store.*remedy.*same command again"
+)
+
+
+def test_what_does_not_pass_after_many_tries_is_said_in_four_parts():
     """Neither for ever nor silently."""
     error, waits = ConnectionError("down"), []
     action = Flaky(1000, error)
-    with pytest.raises(ConnectionError) as raised:
+    with pytest.raises(InputError, match=UNREACHED.format(8)) as raised:
         files.retried("gs://bucket/x", action, waits.append)
-    assert raised.value is error and action.calls == 8 and sum(waits) < 100
+    assert raised.value.__cause__ is error and action.calls == 8 and sum(waits) < 60
+
+
+@pytest.mark.parametrize(("seconds", "calls"), [(1, 8), (10, 5), (25, 2), (40, 1), (300, 1)])
+def test_a_store_that_does_not_answer_is_given_up_after_a_minute(seconds, calls):
+    """Law: however long its package repeats within an attempt, no attempt begins that would end beyond the minute."""
+    now, action = [0.0], Flaky(1000, ConnectionError("no network"))
+
+    def attempt() -> str:
+        now[0] += seconds
+        return action()
+
+    def sleep(wait: float) -> None:
+        now[0] += wait
+
+    with pytest.raises(InputError, match=UNREACHED.format(".")):
+        files.retried("gs://bucket/x", attempt, sleep, lambda: now[0])
+    assert calls - 1 <= action.calls <= calls and now[0] <= max(60, seconds)
+
+
+def test_one_line_says_what_is_waited_for(monkeypatch, capsys):
+    """While an attempt still hangs; once for a bucket."""
+    monkeypatch.setattr(files, "_SILENCE", 0.01)
+    for name in ("x", "y"):
+        files.retried(f"gs://silent/{name}", lambda: time.sleep(0.1))
+    assert capsys.readouterr().out == "waiting for gs://silent/x since 0 s, for 60 s at most\n"
+
+
+def test_gcsfs_gives_a_host_up_that_does_not_answer():
+    """By its own option, which leaves slow answers their time."""
+    gcsfs = pytest.importorskip("gcsfs")
+    files.at("gs://bucket/x")
+    made = files._filesystem("gs://bucket/x")
+    assert isinstance(made, gcsfs.GCSFileSystem)
+    assert made.requests_timeout.sock_connect == 5 and made.requests_timeout.total is None
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_what_can_be_read_only_once_is_refused(tmp_path, kind):
+    """Before it is opened, which would wait for its other end; whatever reads files."""
+    path = tmp_path / "source.jsonl"
+    os.mkfifo(path) if kind == "pipe" else path.symlink_to("/dev/zero")
+    assert not files.is_file(path)
+    readers = [files.read, lambda p: list(files.lines(p)), lambda p: sources.identity(p, "", ""), sources.check_exists]
+    readers.append(lambda p: list(sources.read(p, "", "", "passages", "refuse", Counter())))
+    readers.append(lambda p: train_vocabulary.run(     train_vocabulary.TrainVocabularyConfig(source=p), str(tmp_path / "out"))))
+    for read in readers:
+        with pytest.raises(
+            InputError, match=r"(?s)is no regular file.*got.*expected.*remedy.*write the data to a file"
+        ):
+            read(str(path))
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("error", LASTING, ids=repr)

@@ -96,7 +96,7 @@ def main(arguments):
                 Path(road), Path(out), MeshConfig(**json.loads(mesh))
             )
 
-    group.work(work)
+    group.work(work, False)
 
 
 if __name__ == "__main__":
