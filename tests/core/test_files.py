@@ -104,7 +104,8 @@ def test_what_can_be_read_only_once_is_refused(tmp_path, kind):
     assert not files.is_file(path)
     readers = [files.read, lambda p: list(files.lines(p)), lambda p: sources.identity(p, "", ""), sources.check_exists]
     readers.append(lambda p: list(sources.read(p, "", "", "passages", "refuse", Counter())))
-    readers.append(lambda p: train_vocabulary.run(     train_vocabulary.TrainVocabularyConfig(source=p), str(tmp_path / "out"))))
+    trained = train_vocabulary.TrainVocabularyConfig
+    readers.append(lambda p: train_vocabulary.run(trained(source=p), str(tmp_path / "out")))
     for read in readers:
         with pytest.raises(
             InputError, match=r"(?s)is no regular file.*got.*expected.*remedy.*write the data to a file"
