@@ -21,7 +21,7 @@ from jax.sharding import Sharding, SingleDeviceSharding
 from jax_tda.artifacts.faults import explained
 from jax_tda.core import files, permits, processes, trees
 from jax_tda.core.errors import InputError
-from jax_tda.models import orbax_stores
+from jax_tda.models import held_back, orbax_stores
 from jax_tda.models.interface import Params
 
 _STEP = re.compile(r"step_(\d{9})")
@@ -54,7 +54,7 @@ def save(directory: str, state: Any, sparing: bool = False) -> None:
     if not files.is_remote(path):
         staged = path.parent / f"{path.name}.{processes.agree(lambda: secrets.token_hex(4))}"
     try:
-        with explained(directory):
+        with held_back.until_explained(), explained(directory):
             _write(staged, state, sparing)
         if staged != path:
             processes.agree(lambda: files.move(staged, path))

@@ -37,7 +37,14 @@ def test_an_artifact_is_read_as_it_was_written(place):
     assert list(reader.read_lines("rows.jsonl")) == list(reader.lines("rows.jsonl"))
     assert reader.lines("rows.jsonl")[2] == {"id": "row 2"}
     shards = {f"numbers/c/{shard}/0" for shard in range(3)}
-    assert set(files.sizes(place)) == {"manifest.json", "value.json", "rows.jsonl", "numbers/zarr.json", *shards}
+    assert set(files.sizes(place)) == {
+        "manifest.json",
+        "value.json",
+        "rows.jsonl",
+        "numbers.digests",
+        "numbers/zarr.json",
+        *shards,
+    }
     assert isinstance(begin(place, "thing", {"seed": 0}, {}), Reader)
     with pytest.raises(InputError, match=r"differs in settings\.seed"):
         begin(place, "thing", {"seed": 1}, {})
