@@ -52,7 +52,9 @@ class EstimateSecondMomentsConfig:
       buckets: how many padded lengths; each costs a compilation.
       seed: of the order of examples.
       epsilon: what is added to √V where it is divided by element-wise; an optimizer.pt brings its own.
-      b2: of the optax state.
+      optimizer: optax's name of what made the optax state, such as `adamw`; its names alone do not tell Adam's from
+        AdaBelief's.
+      b2: of the optax state; 0 takes what `optax.inject_hyperparams` put into it, or else optax's own 0.999.
       mesh: how devices share the work.
     """
 
@@ -65,7 +67,10 @@ class EstimateSecondMomentsConfig:
     buckets: Buckets = 3
     seed: Seed = 0
     epsilon: NotNegative = 1e-8
-    b2: Decay = 0.999
+    optimizer: Literal[
+        "", "adam", "adamw", "nadam", "nadamw", "radam", "lamb", "yogi", "adamax", "adamaxw", "amsgrad", "adafactor"
+    ] = ""
+    b2: Decay = 0.0
     mesh: MeshConfig = machine(MeshConfig())
 
 
@@ -201,7 +206,9 @@ def _drawn(count: int, batches: int, size: int, seed: int) -> list[np.ndarray]:
 
 def _of_optax(config: EstimateSecondMomentsConfig, checkpoint: checkpoint_artifact.Checkpoint) -> _Found:
     stored = checkpoints.restore_untyped(config.state)
-    moments = second_moments_from(stored, b2=config.b2, epsilon=config.epsilon)
+    moments = second_moments_from(
+        stored, optimizer=config.optimizer or None, b2=config.b2 or None, epsilon=config.epsilon
+    )
     shapes = _shapes(checkpoint)
     found = {path: moments.full(path, shape).astype(np.float32) for path, shape in shapes.items()}
     return found, {"epsilon": moments.epsilon, "described": f"{moments.source}, from an optax state"}
@@ -216,8 +223,9 @@ def _of_torch(config: EstimateSecondMomentsConfig, checkpoint: checkpoint_artifa
             expected="the imported model that this optimizer trained",
             remedy="import the Trainer's folder with jobs.import_checkpoint",
         )
-    found, epsilon = torch_moments.read(config.state, imported["family"], checkpoint.model.config, _shapes(checkpoint))
-    return found, {"epsilon": epsilon, "described": "adam, from a torch optimizer's state"}
+    decoder, shapes = checkpoint.model.config, _shapes(checkpoint)
+    found, epsilon, kind = torch_moments.read(config.state, imported["family"], decoder, shapes)
+    return found, {"epsilon": epsilon, "described": f"{kind}, from a torch optimizer's state"}
 
 
 def _shapes(checkpoint: checkpoint_artifact.Checkpoint) -> dict[str, tuple[int, ...]]:

@@ -5,15 +5,16 @@ gradients; `rank_one` makes that form of any V and says how much it lost.
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import numpy as np
 
 from jax_tda.core import placement, trees
 from jax_tda.core.errors import InputError
-from jax_tda.models import checkpoints
+from jax_tda.encoding import optax_states
+from jax_tda.models import checkpoints, narrow
 from jax_tda.models.checkpoint_artifact import Checkpoint
 from jax_tda.models.layout import Layout
 
@@ -21,8 +22,13 @@ Leaf = Any
 
 
 @dataclasses.dataclass(frozen=True)
-class _Adam:
-    nu: Leaf
+class _Elementwise:
+    """V̂ = values^power / divisor + added."""
+
+    values: Leaf
+    divisor: float = 1.0
+    added: float = 0.0
+    power: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,21 +43,20 @@ class SecondMoments:
     """Second moments by parameter path.
 
     Args:
-      leaves: what the state holds for each parameter.
-      bias_correction: 1 − b2^count for Adam, by which nu is divided; 1 for Adafactor, whose decay corrects itself.
-      epsilon: the optimizer's own ε, added to √V̂ where a step is taken (Adam); 0 for Adafactor.
-      source: `adam` or `adafactor`, for the manifest.
+      leaves: what the state holds for each parameter, and Adam's bias correction 1 − b2^count, of each group its own.
+      epsilon: the optimizer's own ε, added to √V̂ where a step is taken (Adam); 0 for Adafactor and Adamax.
+      source: `adam`, `adamax`, `amsgrad` or `adafactor`, and the type where it is narrow; for the manifest.
     """
 
-    leaves: dict[str, _Adam | _Factored]
-    bias_correction: float
+    leaves: dict[str, _Elementwise | _Factored]
     epsilon: float
     source: str
 
     def full(self, path: str, shape: tuple[int, ...]) -> np.ndarray:
         """V̂ of one parameter, element-wise.
 
-        Adam: nu / (1 − b2^count). Adafactor: v where the state is not factored, else the outer product
+        Adam: nu / (1 − b2^count). AMSGrad: nu_max, the largest of these. Adamax: nu², as it divides by nu.
+        Adafactor: v where the state is not factored, else the outer product
         v_row ⊗ v_col / mean(v_row) over the two largest dimensions, as `optax.scale_by_factored_rms` divides.
 
         Args:
@@ -62,7 +67,7 @@ class SecondMoments:
           float64 array of `shape`.
 
         Raises:
-          InputError: the state has nothing for this parameter, or something of another shape.
+          InputError: the state has nothing for this parameter, something of another shape, or no mean of squares.
         """
         leaf = self.leaves.get(path)
         if leaf is None:
@@ -72,8 +77,8 @@ class SecondMoments:
                 expected="moments for every parameter that is encoded",
                 remedy="give the state of the optimizer that trained this model, or exclude the parameter by name",
             )
-        if isinstance(leaf, _Adam):
-            value = _wide(leaf.nu) / self.bias_correction
+        if isinstance(leaf, _Elementwise):
+            value = _wide(leaf.values) ** leaf.power / leaf.divisor + leaf.added
         else:
             value = _unfactor(leaf, shape)
         if value.shape != tuple(shape):
@@ -82,6 +87,13 @@ class SecondMoments:
                 got=f"shape {value.shape}",
                 expected=f"shape {tuple(shape)}",
                 remedy="give the optimizer state that belongs to this checkpoint",
+            )
+        if wrong := int(np.sum(~(np.isfinite(value) & (value >= 0)))):
+            raise InputError(
+                f"the second moments of {path} are no mean of squares",
+                got=f"{wrong} of {value.size} negative or not finite",
+                expected="finite numbers ≥ 0",
+                remedy="take an earlier checkpoint: this training diverged, or the file is damaged",
             )
         return value
 
@@ -94,7 +106,7 @@ def from_values(values: Mapping[str, Leaf], epsilon: float, source: str) -> Seco
       epsilon: what the optimizer would add to √V̂.
       source: where they come from, for the manifest.
     """
-    return SecondMoments({path: _Adam(value) for path, value in values.items()}, 1.0, epsilon, source)
+    return SecondMoments({path: _Elementwise(value) for path, value in values.items()}, epsilon, source)
 
 
 def _wide(leaf: Leaf) -> np.ndarray:
@@ -117,91 +129,90 @@ def _unfactor(leaf: _Factored, shape: tuple[int, ...]) -> np.ndarray:
     return np.expand_dims(v_row / v_row.mean(axis=axis, keepdims=True), d0) * np.expand_dims(v_col, d1)
 
 
-def _fields(node: Any) -> dict[str, Any]:
-    if isinstance(node, Mapping):
-        return dict(node)
-    if hasattr(node, "_fields"):
-        return {name: getattr(node, name) for name in node._fields}
-    if dataclasses.is_dataclass(node) and not isinstance(node, type):
-        return {field.name: getattr(node, field.name) for field in dataclasses.fields(node)}
-    return {}
+# What optax takes where nothing is said, in every optimizer of Adam's kind but Adafactor.
+_DEFAULTS = {"b2": 0.999, "eps": 1e-8}
 
 
-_DEFAULT_B2 = 0.999
-_ADAM = ("ScaleByAdamState", "ScaleByAmsgradState")
-
-
-def _states(node: Any) -> list[dict[str, Any]]:
-    """Every Adam or factored state in a nest of chains, wrappers and restored dictionaries."""
-    fields = _fields(node)
-    if {"count", "nu"} <= set(fields) or {"count", "v_row", "v_col", "v"} <= set(fields):
-        name = type(node).__name__
-        # Others keep something else under `nu` (AdaBelief a variance, RMSProp another decay) and divide otherwise.
-        if "nu" in fields and ("mu" not in fields or (hasattr(node, "_fields") and name not in _ADAM)):
-            raise InputError(
-                "these second moments are not Adam's",
-                got=f"a {name} with {', '.join(sorted(fields))}",
-                expected=f"one of {', '.join(_ADAM)}, or Adafactor's FactoredState",
-                remedy="estimate second moments otherwise, or encode without them",
-            )
-        return [fields]
-    children = list(fields.values()) if fields else list(node) if isinstance(node, (list, tuple)) else []
-    return [found for child in children for found in _states(child)]
-
-
-def _injected_b2(node: Any) -> float:
-    """b2 among the hyperparameters that an optax wrapper put into the state; 0.999 where none did."""
-    fields = _fields(node)
-    if "b2" in _fields(fields.get("hyperparams")):
-        return float(np.asarray(fields["hyperparams"]["b2"]))
-    children = list(fields.values()) if fields else list(node) if isinstance(node, (list, tuple)) else []
-    return next((found for child in children if (found := _injected_b2(child)) != _DEFAULT_B2), _DEFAULT_B2)
-
-
-def second_moments_from(optax_state: Any, *, b2: float | None = None, epsilon: float = 1e-8) -> SecondMoments:
+def second_moments_from(
+    optax_state: Any, *, optimizer: str | None = None, b2: float | None = None, epsilon: float | None = None
+) -> SecondMoments:
     """Finds the second moments in an optax state, through chains, masks, multi_transform and MultiSteps.
 
     Args:
       optax_state: the state, or what orbax restores of it without a target.
+      optimizer: optax's name of what made it, such as `adamw`. None where the state's types tell; plain containers with
+        Adam's names need it, because AdaBelief's, Adamax's and others' have the same.
       b2: Adam's decay of second moments, which bias correction needs. None takes what `optax.inject_hyperparams` put
         into the state, and otherwise optax's own default, 0.999: a plain state does not hold it.
-      epsilon: Adam's ε. Ignored for Adafactor, whose ε is already inside V.
+      epsilon: Adam's ε. None likewise, with the default 1e-8. Ignored for Adafactor and Adamax, which have it inside V.
 
     Raises:
-      InputError: there are no second moments in it, or those of two optimizers at once.
+      InputError: there are no second moments in it, those of two optimizers at once, those of an optimizer that divides
+        otherwise, or those of one that must be named; b2 or ε are impossible, or contradict the state.
     """
-    states = _states(optax_state)
-    adam = [state for state in states if "nu" in state]
-    factored = [state for state in states if "nu" not in state]
-    if not states or (adam and factored):
+    states = optax_states.find(optax_state, optimizer)
+    kinds = sorted({state.kind for state in states})
+    if len(kinds) > 1:
         raise InputError(
             "second moments could not be read from the optimizer state",
-            got="Adam's and Adafactor's states side by side"
-            if states
-            else f"a {type(optax_state).__name__} without any",
-            expected="the state of optax Adam(W) (`nu`) or Adafactor (`v_row`, `v_col`, `v`)",
-            remedy="give the state of the optimizer that trained the model, or encode without second moments",
+            got=f"states of {' and '.join(kinds)} side by side",
+            expected="one kind of optimizer for all parameters that are encoded",
+            remedy="give the state of one of them, or encode without second moments",
         )
-    leaves: dict[str, _Adam | _Factored] = {}
-    for state in adam:
-        leaves |= {path: _Adam(nu) for path, nu in trees.flatten(state.get("nu_max", state["nu"])).items()}
-    for state in factored:
-        parts = [trees.flatten(state[name]) for name in ("v_row", "v_col", "v")]
-        leaves |= {path: _Factored(*(part[path] for part in parts)) for path in parts[0]}
-    if not adam:
-        return SecondMoments(leaves, 1.0, 0.0, "adafactor")
-    count = int(np.max(jax.device_get(adam[0]["count"])))
-    if count == 0:
+    leaves: dict[str, _Elementwise | _Factored] = {}
+    for state in states:
+        found = _leaves(state, b2)
+        if twice := sorted(leaves.keys() & found.keys()):
+            raise InputError(
+                f"two optimizer states hold second moments of {twice[0]}",
+                got=f"{len(twice)} parameters in two states",
+                expected="one state for each parameter",
+                remedy="give the one by which the model's last steps were divided",
+            )
+        leaves |= found
+    # The others have theirs inside V.
+    eps = {_setting("eps", state.injected, epsilon) for state in states if state.kind in ("adam", "amsgrad")} or {0.0}
+    if len(eps) > 1:
         raise InputError(
-            "the optimizer state has seen no step",
-            got="count 0, so that every second moment is 0",
-            expected="the state after training",
-            remedy="give the state of a trained checkpoint, or encode without second moments",
+            "the optimizer state's groups have different ε",
+            got=", ".join(map(str, sorted(eps))),
+            expected="one ε for all parameters that are encoded",
+            remedy="encode one group at a time, by excluding the others' parameters",
         )
-    # AMSGrad keeps the largest of the corrected values.
-    corrected = any("nu_max" in state for state in adam)
-    decay = _injected_b2(optax_state) if b2 is None else b2
-    return SecondMoments(leaves, 1.0 if corrected else 1.0 - decay**count, epsilon, "adam")
+    return SecondMoments(leaves, eps.pop(), kinds[0] + _narrow(leaves))
+
+
+def _leaves(state: optax_states.Held, b2: float | None) -> dict[str, _Elementwise | _Factored]:
+    fields, added = state.fields, state.injected.get("eps_root", 0.0)
+    if state.kind == "adafactor":
+        parts = [trees.flatten(fields[name]) for name in ("v_row", "v_col", "v")]
+        return {path: _Factored(*(part[path] for part in parts)) for path in parts[0]}
+    if state.kind == "adamax":
+        return {path: _Elementwise(nu, power=2) for path, nu in trees.flatten(fields["nu"]).items()}
+    if state.kind == "amsgrad":  # It keeps the largest of the corrected values.
+        return {path: _Elementwise(nu, added=added) for path, nu in trees.flatten(fields["nu_max"]).items()}
+    correction = 1.0 - _setting("b2", state.injected, b2) ** state.count
+    return {path: _Elementwise(nu, correction, added) for path, nu in trees.flatten(fields["nu"]).items()}
+
+
+def _setting(name: str, injected: Mapping[str, float], given: float | None) -> float:
+    """A hyperparameter: as given, as the state has it, or optax's default."""
+    value = injected.get(name, _DEFAULTS[name]) if given is None else given
+    most = 1.0 if name == "b2" else math.inf
+    contradicted = given is not None and name in injected and not math.isclose(given, injected[name], rel_tol=1e-5)
+    if contradicted or not 0 <= value < most:
+        raise InputError(
+            f"the optimizer's {name} is not possible",
+            got=f"{value}, where the state was made with {injected[name]}" if contradicted else value,
+            expected="a number ≥ 0 and below 1" if name == "b2" else "a finite number ≥ 0",
+            remedy=f"give the {name} of the training; in bfloat16, 0.999 becomes 1",
+        )
+    return value
+
+
+def _narrow(leaves: Mapping[str, _Elementwise | _Factored]) -> str:
+    held = [leaf.values if isinstance(leaf, _Elementwise) else leaf.v_row for leaf in leaves.values()]
+    return narrow.named(str(leaf.dtype) for leaf in held if leaf.dtype.itemsize < 4)
 
 
 def of_checkpoint(checkpoint: Checkpoint, layout: Layout | None = None) -> tuple[Any, SecondMoments]:
@@ -212,7 +223,10 @@ def of_checkpoint(checkpoint: Checkpoint, layout: Layout | None = None) -> tuple
     settings = checkpoint.optimizer
     where = layout.of_tree if layout else None
     stored = checkpoints.restore_untyped(str(checkpoint.reader.path / "state"), where)
-    return stored["params"], second_moments_from(stored["opt_state"], b2=settings["b2"], epsilon=settings["epsilon"])
+    moments = second_moments_from(
+        stored["opt_state"], optimizer=settings["name"], b2=settings["b2"], epsilon=settings["epsilon"]
+    )
+    return stored["params"], moments
 
 
 def inverse_root(values: np.ndarray, epsilon: float, path: str) -> np.ndarray:

@@ -24,6 +24,7 @@ from jax_tda.core.errors import InputError
 from jax_tda.models import held_back, orbax_stores
 from jax_tda.models.interface import Params
 
+_NUMBER = re.compile(r"\d+")
 _STEP = re.compile(r"step_(\d{9})")
 
 
@@ -201,13 +202,28 @@ def _complete(directory: str) -> epath.Path:
     path = _absolute(files.at(directory))
     orbax_stores.prepare(path)
     if not _is_complete(path):
+        inner = _complete_below(path)
         raise InputError(
             f"There is no complete checkpoint at {directory}.",
             got="an unfinished or foreign directory" if files.exists(path) else "no such directory",
             expected="a directory written by a finished save",
-            remedy="check the path, or run the job that writes this checkpoint again",
+            remedy=f"give {inner}" if inner else "check the path, or run the job that writes this checkpoint again",
         )
     return path
+
+
+def _complete_below(path: epath.Path) -> epath.Path | None:
+    """The newest checkpoint below a path that is the root, or a step, of orbax's CheckpointManager."""
+    below = files.names(path) if files.exists(path) else []
+    # Steps are numbers, perhaps behind a prefix; what a manager saved of one lies in a folder of its own.
+    steps = sorted((name for name in below if name[-1:].isdigit()), key=lambda name: int(_NUMBER.findall(name)[-1]))
+    for name in [*steps[::-1], *sorted(set(below) - set(steps))]:
+        inner = path / name
+        if _is_complete(inner):
+            return inner
+        if found := [inner / part for part in files.names(inner) if name in steps and _is_complete(inner / part)]:
+            return found[0]
+    return None
 
 
 def _stored(path: epath.Path) -> dict[str, Any]:

@@ -87,7 +87,7 @@ def _run(config: ImportCheckpointConfig, output: str) -> Reader:
     for remark in foreign_vocabulary.remarks(config.model):
         print(f"import_checkpoint: {remark}")
     # The files are the job's input, but no artifact: their digests stand among the settings.
-    digests = {pathlib.Path(name).name: sources.identity(name, "", "") for name in source.files()}
+    digests = {_name(config.model, name): sources.identity(name, "", "") for name in source.files()}
     writer = begin(output, checkpoint_artifact.KIND, settings(config) | {"files": digests}, {})
     if isinstance(writer, Reader):
         return writer
@@ -111,3 +111,9 @@ def _run(config: ImportCheckpointConfig, output: str) -> Reader:
             },
         }
     )
+
+
+def _name(model: str, path: str) -> str:
+    """A file's name below the model's folder: shards of one name may lie in several folders of it."""
+    inside = pathlib.Path(path)
+    return inside.name if path == model else str(inside.relative_to(model))

@@ -114,7 +114,7 @@ def test_v_is_found_through_wrappers_and_in_what_orbax_restores_without_a_target
     checkpoints.save(str(tmp_path / "state"), {"opt_state": state})
     covered = [path for path in SHAPES if part is None or path.split("/")[0] in ("square", "heads", "deep")]
     for found in (state, checkpoints.restore_untyped(str(tmp_path / "state"))["opt_state"]):
-        moments = second_moments_from(found, b2=B2)
+        moments = second_moments_from(found, optimizer=kind, b2=B2)
         assert sorted(moments.leaves) == sorted(covered)
         assert moments.source == kind
         for path in covered:
@@ -195,7 +195,7 @@ def test_the_exact_correction_divides_as_the_optimizer_does_from_a_state_that_or
     updates, state = after(optimizer)
     checkpoints.save(str(tmp_path / "state"), {"opt_state": state})
     restored = checkpoints.restore_untyped(str(tmp_path / "state"))["opt_state"]
-    moments = second_moments_from(restored, b2=B2, epsilon=0.1)
+    moments = second_moments_from(restored, optimizer=kind, b2=B2, epsilon=0.1)
     assert moments.epsilon == (0.1 if kind == "adam" else 0.0)
     for path, update in trees.flatten(updates).items():
         given = np.asarray(gradients(2, nested=False)[path], np.float64)

@@ -195,7 +195,7 @@ def test_moments_of_an_optax_state_are_its_own(place, tmp_path):
     for scale in (1.0, 2.0):
         _, state = optimizer.update(jax.tree.map(lambda leaf, by=scale: by * leaf, params), state)
     checkpoints.save(str(tmp_path / "state"), {"opt_state": state})
-    config = moments_config(place, source="orbax", state=str(tmp_path / "state"), b2=0.9)
+    config = moments_config(place, source="orbax", state=str(tmp_path / "state"), optimizer="adam", b2=0.9)
     estimate_moments.run(config, str(tmp_path / "moments"))
     found = estimate_moments.read(str(tmp_path / "moments"), checkpoint)
     for path, leaf in trees.flatten(params).items():

@@ -51,8 +51,9 @@ def check(source: Source) -> list[str]:
                 expected=f"{shape}, for {path} of a {source.family} decoder",
                 remedy="the configuration and the tensors are of different models; copy both from one place",
             )
+        source.check_type(name)
     left = sorted(name for name in source.shapes if name not in wanted)
-    unknown = [name for name in left if not source.unused.search(name) and not _tied_head(source, name)]
+    unknown = [name for name in left if not source.unused.search(name)]
     if unknown:
         raise InputError(
             f"{source.where}: the tensor {unknown[0]} belongs to nothing",
@@ -102,7 +103,8 @@ def _fill(leaf: jax.Array, value: jax.Array, layer: jax.Array) -> jax.Array:
 
 def _read(source: Source, origin: Origin, name: str, shape: Shape) -> np.ndarray:
     tensor = source.read(name)
-    value = np.ascontiguousarray(origin.view(tensor), np.float32)
+    with np.errstate(over="ignore"):  # What float32 cannot hold becomes infinite, and is refused.
+        value = np.ascontiguousarray(origin.view(tensor), np.float32)
     if not np.isfinite(value).all():
         raise InputError(
             f"{source.where}: the tensor {name} cannot be used",
@@ -132,8 +134,3 @@ def _names(source: Source, path: str, origin: Origin) -> list[tuple[int | None, 
     if not _is_stacked(path):
         return [(None, origin.name)]
     return [(layer, origin.name.replace(LAYER, str(layer))) for layer in range(source.config.layers)]
-
-
-def _tied_head(source: Source, name: str) -> bool:
-    """A copy of the table that some files hold beside it."""
-    return source.config.tied and name in ("lm_head.weight", "embed_out.weight")

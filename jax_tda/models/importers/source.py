@@ -43,6 +43,9 @@ class Source(abc.ABC):
     def read(self, name: str) -> np.ndarray:
         """One tensor."""
 
+    def check_type(self, name: str) -> None:  # noqa: B027 a format whose types all dequantise need not refuse any
+        """Refuses a tensor whose stored type is no weight's."""
+
     @abc.abstractmethod
     def files(self) -> list[str]:
         """Paths of every file that the import reads."""

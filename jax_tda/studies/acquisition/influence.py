@@ -78,7 +78,8 @@ class Influence:
           most: what passages are filled up to with empty ones, so that every round runs the same program.
         """
         config = self._config
-        moments = second_moments_from(state.opt_state, b2=self._optimizer.b2, epsilon=self._optimizer.epsilon)
+        own = self._optimizer
+        moments = second_moments_from(state.opt_state, optimizer=own.name, b2=own.b2, epsilon=own.epsilon)
         encoder = Encoder(self._model, state.params, moments, projected_size=config.projected_size, seed=self._seed)
         blocks = encoder.plan.blocks
 
