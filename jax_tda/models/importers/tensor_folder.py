@@ -8,9 +8,9 @@ before an index, and of an index only which files it names.
 import contextlib
 import json
 import math
+import pathlib
 import struct
 from collections.abc import Iterator
-from pathlib import PurePosixPath
 from typing import Any
 
 import ml_dtypes
@@ -51,7 +51,7 @@ class TensorFolder:
           InputError: the name leads out of the folder, or is none.
         """
         plain = isinstance(name, str) and name.isprintable() and bool(name) and "\\" not in name
-        if not plain or PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+        if not plain or pathlib.PurePosixPath(name).is_absolute() or ".." in pathlib.PurePosixPath(name).parts:
             raise InputError(
                 f"{self.where} names a file that does not lie below the folder",
                 got=repr(name)[:200],
@@ -68,7 +68,7 @@ class TensorFolder:
         """
         path = self.inside(name)
         try:
-            if not path.is_file():
+            if not _is_regular(path):
                 problem = "no such file" if not path.exists() else "no regular file"
                 raise OSError(problem)
             return json.loads(path.read_text(), parse_float=_finite, parse_constant=_finite)
@@ -165,7 +165,7 @@ class TensorFolder:
 
     def _is_file(self, name: str) -> bool:
         try:
-            return bool(self.inside(name).is_file())
+            return _is_regular(self.inside(name))
         except OSError as problem:
             raise self._unreadable(self.path / name, problem) from problem
 
@@ -260,6 +260,11 @@ class TensorFolder:
             expected="a file that this user may read",
             remedy="check the path and the file's permissions",
         )
+
+
+def _is_regular(path: epath.Path) -> bool:
+    """Whether there is a file that ends; epath takes a pipe, which would be waited for without end, for one too."""
+    return pathlib.Path(path).is_file()
 
 
 def _finite(text: str) -> float:

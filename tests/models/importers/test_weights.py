@@ -151,7 +151,7 @@ def test_files_ties_and_heads_are_read_as_transformers_reads_them(case, tied, he
     agree(folder)
     source = HuggingFaceSource(str(folder))
     assert source.config.tied == (tied and head != "other")
-    assert bool(source.notes) == (tied and head == "other")
+    assert any("two matrices" in note for note in source.notes) == (tied and head == "other")
 
 
 def test_shards_are_read_whole_whatever_the_index_says_of_each(made, tmp_path):
@@ -233,7 +233,7 @@ def test_names_under_wrappers_are_those_of_the_model(wrapper, case, made, tmp_pa
 
     other = copied(folder, tmp_path, lambda held: {renamed(name): tensor for name, tensor in held.items()})
     source = HuggingFaceSource(str(other))
-    assert bool(source.notes) == (wrapper not in ("twice", "bare"))
+    assert any("wrapper" in note for note in source.notes) == (wrapper not in ("twice", "bare"))
     for ours_, expected in zip(
         jax.tree.leaves(assemble.parameters(source, jax.devices()[:1])),
         jax.tree.leaves(assemble.parameters(HuggingFaceSource(str(folder)), jax.devices()[:1])),
@@ -323,7 +323,7 @@ def test_sizes_of_config_json_are_compared_with_the_tensors_first(sizes, made, t
     folder = copied(made("llama linear", False), tmp_path)
     entries = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(entries | sizes))
-    refused(folder, "config.json", "at most")
+    refused(folder, "config.json")
 
 
 @pytest.mark.parametrize("ends", [(0, 10**15), (-8, 24), (0, 0), (24, 0), (0, 2**64)])
