@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import importlib
 import importlib.util
 import pathlib
 import sys
@@ -46,3 +47,15 @@ class Skipped(pytest.Module):
 def pytest_pycollect_makemodule(module_path, parent):
     """Pytest's own module, unless a package is missing."""
     return Skipped.from_parent(parent, path=module_path) if missing(module_path) else None
+
+
+def demand(there, what):
+    """Skips the test in hand, counted, where the machine does not have what it needs."""
+    if not there:
+        pytest.skip(f"this machine has {what}")
+
+
+def need(package):
+    """A package of that name, or the test in hand is skipped."""
+    demand(importlib.util.find_spec(package) is not None, f"no package {package}: `make venv` brings it")
+    return importlib.import_module(package)

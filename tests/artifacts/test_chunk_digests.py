@@ -105,7 +105,7 @@ def test_a_chunk_is_compared_once(tmp_path, monkeypatch):
     array = open_artifact(str(tmp_path / "a")).array("numbers")
     array.read(0, 10)
     monkeypatch.setattr(chunk_digests, "of", None)
-    array.read(3, 7), array.read_rows(np.array([0, 9]))
+    assert len(array.read(3, 7)) == 4 and len(array.read_rows(np.array([0, 9]))) == 2
 
 
 def test_digests_of_units_that_an_earlier_run_finished_are_kept(tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ import pytest
 from jax_tda.core import files
 from jax_tda.core.errors import InputError
 from jax_tda.data import sources, train_vocabulary
+from tests import missing
 
 
 class Flaky:
@@ -89,7 +90,7 @@ def test_one_line_says_what_is_waited_for(monkeypatch, capsys):
 
 def test_gcsfs_gives_a_host_up_that_does_not_answer():
     """By its own option, which leaves slow answers their time."""
-    gcsfs = pytest.importorskip("gcsfs")
+    gcsfs = missing.need("gcsfs")
     files.at("gs://bucket/x")
     made = gcsfs.GCSFileSystem(token="anon")
     assert made.requests_timeout.sock_connect == 5 and made.requests_timeout.total is None

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import transformers
 
+from tests import missing
 from tests.data.tiny_tokenizers import byte_level
 from tests.house import tree
 from tests.jobs import tiny_road
@@ -71,7 +72,6 @@ def contents(output: Path) -> dict[str, bytes | None]:
     return {str(path): path.read_bytes() if path.is_file() else None for path in sorted(output.rglob("*"))}
 
 
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the state of a process is read from /proc")
 @pytest.mark.parametrize(
     ("job", "write"),
     [
@@ -82,6 +82,7 @@ def contents(output: Path) -> dict[str, bytes | None]:
 )
 def test_a_job_that_wakes_up_after_its_output_was_taken_changes_no_byte_of_it(job, write, road, tmp_path):
     """Law: it ends with code 2 and a message in four parts, and the successor's folder is what it was."""
+    missing.demand(Path("/proc/self/stat").exists(), "no /proc, where the state of a process is read")
     output = tmp_path / "out"
     first = start(job, road, output, "one", write)
     try:
