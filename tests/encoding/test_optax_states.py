@@ -144,7 +144,7 @@ WRAPPERS = {
         lambda make: optax.MultiSteps(optax.chain(optax.clip(1e9), make()), 2).gradient_transformation(),
         {"left": 2, "right": 2},
     ),
-    "lookahead-like nest": (
+    "nest": (
         lambda make: optax.apply_if_finite(optax.chain(optax.masked(make(), {"left": True, "right": True})), 2),
         {"left": 1, "right": 1},
     ),

@@ -148,3 +148,25 @@ def test_a_decoder_of_another_version_is_read_where_nothing_is_lost_and_refused_
     assert checkpoint_artifact.decoder_config(opened["older"]) == DecoderConfig(layers=3)
     with pytest.raises(InputError, match="experts"):
         checkpoint_artifact.decoder_config(opened["newer"])
+
+
+def test_the_root_and_the_steps_of_a_checkpoint_manager_are_refused_with_the_path_that_is_right(tmp_path):
+    """Orbax's manager writes STEP/default, or STEP/NAME; the newest of them is named, and it can be read."""
+    import orbax.checkpoint as ocp
+
+    with ocp.CheckpointManager(tmp_path / "plain") as manager:
+        for step in (2, 10):
+            manager.save(step, args=ocp.args.StandardSave({"w": np.full(2, step, np.float32)}))
+    with ocp.CheckpointManager(tmp_path / "named") as manager:
+        manager.save(7, args=ocp.args.Composite(params=ocp.args.StandardSave({"w": np.ones(2, np.float32)})))
+    expected = {
+        "plain": "plain/10/default",
+        "plain/2": "plain/2/default",
+        "named": "named/7/params",
+        "named/7": "named/7/params",
+    }
+    for given, right in expected.items():
+        with pytest.raises(InputError, match="no complete checkpoint") as caught:
+            checkpoints.restore_untyped(str(tmp_path / given))
+        assert caught.value.remedy == f"give {tmp_path / right}"
+    np.testing.assert_array_equal(checkpoints.restore_untyped(str(tmp_path / "plain/10/default"))["w"], [10, 10])

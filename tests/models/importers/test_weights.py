@@ -17,6 +17,7 @@ from jax_tda.models.decoder import Decoder
 from jax_tda.models.importers import assemble
 from jax_tda.models.importers.huggingface import HuggingFaceSource
 from jax_tda.models.importers.opened import open_source
+from jax_tda.training import import_checkpoint
 from tests.models.importers import tiny
 
 INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
@@ -342,3 +343,18 @@ def test_only_regular_files_are_opened(name, made, tmp_path):
     (folder / name).unlink()
     os.mkfifo(folder / name)
     refused(folder, "no safetensors" if name == SINGLE else "no regular file")
+
+
+def test_shards_of_one_name_have_a_digest_each(made, tmp_path):
+    """Files in folders below the model's are told apart by their path from there."""
+    folder = sharded(made("llama linear", False), tmp_path)
+    placed = json.loads((folder / INDEX).read_text())
+    for number, name in enumerate(sorted(set(placed["weight_map"].values()))):
+        (folder / f"part{number}").mkdir()
+        (folder / name).rename(folder / f"part{number}" / "model.safetensors")
+        moved = {n: f"part{number}/model.safetensors" for n, place in placed["weight_map"].items() if place == name}
+        placed["weight_map"] |= moved
+    (folder / INDEX).write_text(json.dumps(placed))
+    agree(folder)
+    names = {import_checkpoint._name(str(folder), path) for path in HuggingFaceSource(str(folder)).files()}
+    assert names >= {"config.json", INDEX, "part0/model.safetensors", "part1/model.safetensors"}
