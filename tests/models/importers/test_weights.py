@@ -53,11 +53,11 @@ def ours(folder):
     return jax.jit(Decoder(source.config).apply)({"params": params}, TOKENS)
 
 
-def agree(folder):
+def expect_agreement(folder):
     np.testing.assert_allclose(ours(folder), theirs(folder), atol=1e-4, rtol=0)
 
 
-def refused(folder, *words):
+def expect_refusal(folder, *words):
     with pytest.raises(InputError) as caught:
         assemble.check(open_source(str(folder)))
     assert [word for word in words if word not in str(caught.value)] == []
@@ -147,9 +147,9 @@ def test_files_ties_and_heads_are_read_as_transformers_reads_them(case, tied, he
     folder = laid_out(layout, made(case, tied), tmp_path / "model", change)
     if not tied and head in ("none", "only"):
         # transformers would draw a random matrix.
-        refused(folder, "is missing")
+        expect_refusal(folder, "is missing")
         return
-    agree(folder)
+    expect_agreement(folder)
     source = HuggingFaceSource(str(folder))
     assert source.config.tied == (tied and head != "other")
     assert any("two matrices" in note for note in source.notes) == (tied and head == "other")
@@ -163,7 +163,7 @@ def test_shards_are_read_whole_whatever_the_index_says_of_each(made, tmp_path):
     del placed["lm_head.weight"]
     placed["model.norm.weight"] = next(name for name in files if name != placed["model.norm.weight"])
     (folder / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": placed}))
-    agree(folder)
+    expect_agreement(folder)
 
 
 def test_the_file_that_config_json_names_comes_first(made, tmp_path):
@@ -174,16 +174,18 @@ def test_the_file_that_config_json_names_comes_first(made, tmp_path):
     safetensors.torch.save_file(other, folder / "other.safetensors", metadata={"format": "pt"})
     entries = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(entries | {"transformers_weights": "other.safetensors"}))
-    agree(folder)
+    expect_agreement(folder)
     (folder / "config.json").write_text(json.dumps(entries | {"transformers_weights": "../other.safetensors"}))
-    refused(folder, "below the folder")
+    expect_refusal(folder, "below the folder")
 
 
 @pytest.mark.parametrize("kind", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
 def test_every_type_of_weights_is_read_as_transformers_reads_it(kind, made, tmp_path):
     """Also where types are mixed: the head in float32."""
     folder = made("llama linear", False)
-    agree(copied(folder, tmp_path, lambda held: {n: t.to(kind) if "head" not in n else t for n, t in held.items()}))
+    expect_agreement(
+        copied(folder, tmp_path, lambda held: {n: t.to(kind) if "head" not in n else t for n, t in held.items()})
+    )
 
 
 @pytest.mark.parametrize("kind", [torch.float8_e4m3fn, torch.float8_e5m2])
@@ -205,7 +207,7 @@ def test_eight_bits_without_scales_are_what_they_say_and_with_scales_refused(kin
             tmp_path / suffix,
             lambda held, s=suffix: change(held) | {name + s: torch.ones(1)},
         )
-        refused(scaled, "quantised weights", name + suffix, "dequantize")
+        expect_refusal(scaled, "quantised weights", name + suffix, "dequantize")
 
 
 @pytest.mark.parametrize("kind", [torch.int8, torch.uint8, torch.int32, torch.int64, torch.bool])
@@ -213,7 +215,7 @@ def test_whole_numbers_and_truths_are_no_weights(kind, made, tmp_path):
     """A quantised model without its configuration is refused; a mask of such a type is left out."""
     name = "model.layers.0.self_attn.q_proj.weight"
     folder = copied(made("llama linear", False), tmp_path / "a", lambda held: held | {name: held[name].to(kind)})
-    refused(folder, name, "holds no weights", "before")
+    expect_refusal(folder, name, "holds no weights", "before")
     mask = {"transformer.h.0.attn.bias": torch.ones(1, 1, 4, 4, dtype=kind)}
     assert assemble.check(open_source(str(copied(made("gpt2", True), tmp_path / "b", lambda held: held | mask))))
 
@@ -255,7 +257,7 @@ def test_names_under_wrappers_are_those_of_the_model(wrapper, case, made, tmp_pa
 def test_folders_of_other_kinds_are_named(file, words, tmp_path):
     """Not: there is no config.json."""
     (tmp_path / file).write_text("{}")
-    refused(tmp_path, file, *words)
+    expect_refusal(tmp_path, file, *words)
 
 
 @pytest.mark.parametrize(
@@ -271,7 +273,7 @@ def test_folders_of_other_kinds_are_named(file, words, tmp_path):
 def test_tensors_of_other_kinds_are_named(name, words, made, tmp_path):
     """Not: the configuration and the tensors are of different models."""
     folder = copied(made("llama linear", False), tmp_path, lambda held: held | {name: torch.ones(2, 2)})
-    refused(folder, *words)
+    expect_refusal(folder, *words)
 
 
 @pytest.mark.parametrize(
@@ -282,7 +284,7 @@ def test_an_index_without_an_object_is_refused(index, made, tmp_path):
     """In words, whatever stands there."""
     folder = sharded(made("llama linear", False), tmp_path)
     (folder / INDEX).write_bytes(index.encode("latin-1"))
-    refused(folder, INDEX)
+    expect_refusal(folder, INDEX)
 
 
 @pytest.mark.parametrize("name", ["../out.safetensors", "/etc/out", "a/../../out", "a\\b", "", "a\0b", 3, None, ["x"]])
@@ -290,14 +292,16 @@ def test_shards_lie_below_the_folder(name, made, tmp_path):
     """A name that leads out is refused, and the file that it leads to is not looked at."""
     folder = sharded(made("llama linear", False), tmp_path)
     (folder / INDEX).write_text(json.dumps({"weight_map": {"model.norm.weight": name}}))
-    refused(folder, "does not lie below the folder" if isinstance(name, str) else "below the folder", repr(name)[:20])
+    expect_refusal(
+        folder, "does not lie below the folder" if isinstance(name, str) else "below the folder", repr(name)[:20]
+    )
 
 
 def test_two_shards_with_one_tensor_are_refused(made, tmp_path):
     """Files of two checkpoints in one folder."""
     folder = sharded(made("llama linear", False), tmp_path)
     shutil.copy(folder / "model-00001-of-00002.safetensors", folder / "model-00002-of-00002.safetensors")
-    refused(folder, "twice", "00001", "00002")
+    expect_refusal(folder, "twice", "00001", "00002")
 
 
 @pytest.mark.parametrize("number", ["Infinity", "-Infinity", "NaN", "1e999"])
@@ -306,7 +310,7 @@ def test_numbers_of_config_json_are_finite(number, made, tmp_path):
     folder = copied(made("llama linear", False), tmp_path)
     text = (folder / "config.json").read_text().rstrip().removesuffix("}")
     (folder / "config.json").write_text(f'{text}, "rope_theta": {number}}}')
-    refused(folder, "config.json", "not a finite number")
+    expect_refusal(folder, "config.json", "not a finite number")
 
 
 @pytest.mark.parametrize(
@@ -324,7 +328,7 @@ def test_sizes_of_config_json_are_compared_with_the_tensors_first(sizes, made, t
     folder = copied(made("llama linear", False), tmp_path)
     entries = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(entries | sizes))
-    refused(folder, "config.json")
+    expect_refusal(folder, "config.json")
 
 
 @pytest.mark.parametrize("ends", [(0, 10**15), (-8, 24), (0, 0), (24, 0), (0, 2**64)])
@@ -333,7 +337,7 @@ def test_declared_sizes_are_those_of_the_file(ends, tmp_path, made):
     folder = copied(made("llama linear", False), tmp_path)
     head = json.dumps({"model.norm.weight": {"dtype": "F32", "shape": [6], "data_offsets": ends}}).encode()
     (folder / SINGLE).write_bytes(struct.pack("<Q", len(head)) + head + bytes(24))
-    refused(folder, SINGLE, "damaged")
+    expect_refusal(folder, SINGLE, "damaged")
 
 
 @pytest.mark.parametrize("name", [SINGLE, "config.json"])
@@ -342,7 +346,7 @@ def test_only_regular_files_are_opened(name, made, tmp_path):
     folder = copied(made("llama linear", False), tmp_path)
     (folder / name).unlink()
     os.mkfifo(folder / name)
-    refused(folder, "no safetensors" if name == SINGLE else "no regular file")
+    expect_refusal(folder, "no safetensors" if name == SINGLE else "no regular file")
 
 
 def test_shards_of_one_name_have_a_digest_each(made, tmp_path):
@@ -355,6 +359,6 @@ def test_shards_of_one_name_have_a_digest_each(made, tmp_path):
         moved = {n: f"part{number}/model.safetensors" for n, place in placed["weight_map"].items() if place == name}
         placed["weight_map"] |= moved
     (folder / INDEX).write_text(json.dumps(placed))
-    agree(folder)
+    expect_agreement(folder)
     names = {import_checkpoint._name(str(folder), path) for path in HuggingFaceSource(str(folder)).files()}
     assert names >= {"config.json", INDEX, "part0/model.safetensors", "part1/model.safetensors"}
