@@ -11,12 +11,29 @@ os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_p
 import jax
 import pytest
 
+from jax_tda import Encoder
 from tests.missing import pytest_pycollect_makemodule  # noqa: F401 - a hook of pytest's.
 from tests.slow import pytest_collection_modifyitems  # noqa: F401 - a hook of pytest's.
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def encoders_unchecked():
+    """Tests compare encodings with plain gradients for themselves: an Encoder checks itself only where asked to.
+
+    The encode job does so in tests as everywhere.
+    """
+    own = Encoder.__init__
+
+    def quiet(self, *arguments, self_check=0, **options):
+        own(self, *arguments, self_check=self_check, **options)
+
+    Encoder.__init__ = quiet
+    yield
+    Encoder.__init__ = own
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -11,11 +11,20 @@ def path_of(keys: tuple[Any, ...]) -> str:
     return "/".join(str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key)))) for key in keys)
 
 
+def unboxed(tree: Any) -> Any:
+    """The tree without the boxes that Flax puts around arrays to say what their axes mean (`nn.Partitioned`)."""
+
+    def is_box(node: Any) -> bool:
+        return hasattr(node, "unbox") and hasattr(node, "replace_boxed")
+
+    return jax.tree.map(lambda node: jax.tree.leaves(node)[0] if is_box(node) else node, tree, is_leaf=is_box)
+
+
 def flatten(tree: Any) -> dict[str, Any]:
-    """Leaves by '/'-joined path; a single outer `params` collection is looked through."""
+    """Leaves by '/'-joined path, unboxed; a single outer `params` collection is looked through."""
     if isinstance(tree, Mapping) and set(tree) == {"params"}:
         tree = tree["params"]
-    return {path_of(keys): leaf for keys, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]}
+    return {path_of(keys): leaf for keys, leaf in jax.tree_util.tree_flatten_with_path(unboxed(tree))[0]}
 
 
 def unflatten(leaves: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,12 +7,13 @@ across blocks they are concatenated. Layout `groups`: min(8, layers) contiguous 
 
 import dataclasses
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from jax_tda.core.errors import InputError
-from jax_tda.encoding.sites import Site, plain
+from jax_tda.encoding.sites import Site, flat, plain
 
 LAYOUTS = ("groups", "matrices")
 # The paper attributes to attention and MLP matrices; embeddings, head, norms and biases are left out unless asked for.
@@ -42,7 +43,7 @@ class Matrix:
       columns: size of its output side.
       route: `probe` (activations and output gradients) or `weight` (the weight itself is perturbed).
       blocks: its block, for each layer.
-      site: how its module shows it as a matrix; None where no module does and it is one as it stands.
+      site: which of its axes are inputs, outputs and layers.
     """
 
     path: str
@@ -52,15 +53,11 @@ class Matrix:
     columns: int
     route: str
     blocks: tuple[str, ...]
-    site: Site | None = None
+    site: Site
 
     def view(self, array: Any) -> Any:
         """[layers, in, out], or [in, out], of an array of the parameter's shape."""
-        return array if self.site is None else self.site.matrix(array)
-
-    def back(self, matrices: Any) -> Any:
-        """The array of the parameter's shape whose `view` is given."""
-        return matrices if self.site is None else self.site.kernel(matrices)
+        return self.site.matrix(array)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,6 +102,7 @@ def plan(
     shown: dict[str, Site],
     layout: str,
     exclude: tuple[str, ...] = DEFAULT_EXCLUDE,
+    layer_axes: Mapping[str, int] | None = None,
 ) -> Plan:
     """Decides for every parameter how it is encoded, or by which pattern it is left out.
 
@@ -113,6 +111,7 @@ def plan(
       shown: the parameters that modules show, each as a matrix; a probe stands beside the direct ones.
       layout: `groups` or `matrices`.
       exclude: regular expressions searched in paths.
+      layer_axes: of parameters that no module shows, by a regular expression, the axis that counts matrices.
 
     Raises:
       InputError: a parameter is neither encodable nor excluded, or the layout finds no place for it.
@@ -121,14 +120,13 @@ def plan(
         raise InputError(
             "unknown block layout", got=layout, expected=" or ".join(LAYOUTS), remedy="set blocks to one of them"
         )
-    excluded, kept, fitting = {}, {}, {}
+    excluded, kept = {}, dict[str, Site]()
     for path, shape in sorted(shapes.items()):
         pattern = next((p for p in exclude if re.search(p, path)), None)
         if pattern is not None:
             excluded[path] = pattern
         else:
-            fitting[path] = _site(path, shape, shown)
-            kept[path] = _view(path, shape, fitting[path])
+            kept[path] = _site(path, tuple(shape), shown, layer_axes or {})
     if not kept:
         raise InputError(
             "no parameter is left to encode",
@@ -138,57 +136,82 @@ def plan(
         )
     names = _matrices(kept) if layout == "matrices" else _groups(kept)
     matrices = tuple(
-        Matrix(path, shapes[path], *kept[path], _route(fitting[path]), names[path], fitting[path]) for path in kept
+        Matrix(
+            path,
+            site.shape,
+            site.layers,
+            site.rows,
+            site.columns,
+            "probe" if site.direct else "weight",
+            names[path],
+            site,
+        )
+        for path, site in kept.items()
     )
     return Plan(matrices, excluded, {path: int(np.prod(shape)) for path, shape in shapes.items()})
 
 
-def _site(path: str, shape: tuple[int, ...], shown: dict[str, Site]) -> Site | None:
-    """What its module shows, where that is the parameter or a layer of it; a vector is a matrix of one row."""
-    site = shown.get(path)
-    if site is not None and site.leads(shape) is not None:
-        return site
-    return plain(shape) if len(shape) < 2 else None
+def _site(path: str, shape: tuple[int, ...], shown: dict[str, Site], layer_axes: Mapping[str, int]) -> Site:
+    """As its module shows it; else as it is said; else a vector is a matrix of one row, and a matrix what it is.
 
-
-def _route(site: Site | None) -> str:
-    return "probe" if site is not None and site.direct else "weight"
-
-
-def _view(path: str, shape: tuple[int, ...], site: Site | None) -> tuple[int, int, int]:
-    """(layers or 0, in, out) of one parameter."""
-    if site is not None:
-        return shape[0] if site.leads(shape) else 0, site.rows, site.columns
-    if len(shape) == 3 and _is_stacked(path):
-        return shape[0], shape[1], shape[2]
-    if len(shape) == 2:
-        return 0, shape[0], shape[1]
-    raise InputError(
-        f"the parameter {path} is not covered",
-        got=f"shape {shape}, which is no (in, out) matrix, nor a stack of them under a scanned module",
-        expected="every parameter encoded or excluded by name",
-        remedy=f"add a pattern for it to `exclude`, such as {'^' + re.escape(path) + '$'!r}",
-    )
-
-
-def _is_stacked(path: str) -> bool:
-    """Whether a leading axis is taken for layers where no module can be asked: below a part named for layers.
-
-    A number behind that part says that its layers are separate, so that a leading axis is something else.
+    Never by its name.
     """
-    return re.search(r"(^|/)(layers|blocks|h)/(?!\d+/)", path) is not None
+    pattern = next((p for p in layer_axes if re.search(p, path)), None)
+    site = shown.get(path)
+    said = _said(path, shape, pattern, layer_axes[pattern]) if pattern is not None else None
+    if said is not None and site is not None and site.layer_axes and site.layer_axes != said.layer_axes:
+        raise InputError(
+            f"layer_axes contradicts the model about {path}",
+            got=f"axis {layer_axes[pattern or '']} for {pattern!r}",
+            expected=f"axis {', '.join(map(str, site.layer_axes))} of {shape}, which the model loops over",
+            remedy="take the pattern out of layer_axes: the model tells by itself",
+        )
+    if said is not None and (site is None or not site.layer_axes):
+        return said
+    if site is not None and site.layer_axes is None:
+        raise InputError(
+            f"which axis of {path} counts layers cannot be told",
+            got=f"shape {shape}, of which a module sees all but one or more axes, and several would fit",
+            expected="one axis, read off the program, or off the shapes where only one fits",
+            remedy=f"say it: layer_axes={{{'^' + re.escape(path) + '$'!r}: AXIS}}, or exclude the parameter",
+        )
+    site = site or plain(shape)
+    if site is None:
+        pattern = "^" + re.escape(path) + "$"
+        raise InputError(
+            f"the parameter {path} is not covered",
+            got=f"shape {shape}, which is no (in, out) matrix, and no module tells what its axes are",
+            expected="every parameter encoded or excluded by name",
+            remedy="if one of its axes counts matrices, give layer_axes={pattern: axis}; else "
+            f"add a pattern for it to `exclude`, such as {pattern!r}",
+        )
+    return site
 
 
-def _matrices(kept: dict[str, tuple[int, int, int]]) -> dict[str, tuple[str, ...]]:
+def _said(path: str, shape: tuple[int, ...], pattern: str, axis: int) -> Site:
+    if not (-len(shape) <= axis < len(shape) and len(shape) <= 3):
+        raise InputError(
+            f"layer_axes does not fit the parameter {path}",
+            got=f"axis {axis} of shape {shape}, for {pattern!r}",
+            expected="an axis of a parameter of at most three axes: layers, in, out",
+            remedy="change the axis or the pattern, or exclude the parameter",
+        )
+    return flat(shape, layer_axes=(axis % len(shape),))
+
+
+def _matrices(kept: dict[str, Site]) -> dict[str, tuple[str, ...]]:
     return {
-        path: tuple(f"{path}/{layer:0{len(str(layers - 1))}d}" for layer in range(layers)) if layers else (path,)
-        for path, (layers, _, _) in kept.items()
+        path: tuple(f"{path}/{layer:0{len(str(site.layers - 1))}d}" for layer in range(site.layers))
+        if site.layers
+        else (path,)
+        for path, site in kept.items()
     }
 
 
-def _groups(kept: dict[str, tuple[int, int, int]]) -> dict[str, tuple[str, ...]]:
+def _groups(kept: dict[str, Site]) -> dict[str, tuple[str, ...]]:
     places = {}
-    for path, (layers, _, _) in kept.items():
+    for path, site in kept.items():
+        layers = site.layers
         kind, found = next(((k, m) for k, p in _KINDS.items() if (m := p.search(path))), (None, None))
         # The last number before the kind is the layer's (decoder_0/layers_3/mlp); one behind it counts matrices.
         numbers = (

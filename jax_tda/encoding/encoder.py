@@ -13,9 +13,10 @@ from jax_tda.core import mesh as meshes
 from jax_tda.core import placement, trees
 from jax_tda.core.errors import InputError
 from jax_tda.encoding import blocks as layouts
-from jax_tda.encoding import options, projection
+from jax_tda.encoding import options, projection, self_check
 from jax_tda.encoding.program import Encodings, Loss, Program, Sides
 from jax_tda.encoding.second_moments import SecondMoments, inverse_root, rank_one
+from jax_tda.encoding.self_check import Outcome
 
 
 class Encoder:
@@ -47,6 +48,10 @@ class Encoder:
       mesh: devices to share examples over; None uses the default device.
       weights: `sharded`, `replicated` or empty, as of `MeshConfig`. Where weights are sharded, so are projections and
         second moments; one layer is gathered at a time, and by default all of a data group's examples are in flight.
+      layer_axes: of parameters that no module shows, such as those of a pure loss, the axis that counts matrices, by a
+        regular expression: `{"^blocks/": 0}`. Without it such a parameter is one matrix, or refused.
+      self_check: how many parameters, at least, are compared with plain gradients on the first example that is encoded
+        (`self_check.py`); 0 compares none. It changes no number.
 
     Raises:
       InputError: a parameter is neither covered nor excluded, or second moments do not fit.
@@ -71,6 +76,8 @@ class Encoder:
         example_length: int = 2,
         mesh: jax.sharding.Mesh | None = None,
         weights: str = "",
+        layer_axes: Mapping[str, int] | None = None,
+        self_check: int = 3,
     ):
         if isinstance(params, nnx.State):
             params = nnx.to_pure_dict(params)
@@ -87,6 +94,7 @@ class Encoder:
             example_length=example_length,
             mesh=mesh,
             weights=weights,
+            layer_axes=layer_axes,
         )
         self.plan, self._places = self.program.plan, self.program.places
         self.projected_size, self.seed = projected_size, seed
@@ -95,6 +103,9 @@ class Encoder:
         self.reduced: dict[str, float] = {}
         self.second_moments = options.described(second_moments, reduction, epsilon)
         self.fingerprints: dict[str, str] = {}
+        # What the first example's encoding was compared with, once there was one.
+        self.outcome: Outcome | None = None
+        self._to_compare, self._moments = self_check, second_moments
         self.sides: dict[str, Any] = {
             matrix.path: self._placed_sides(matrix, self._side_factors(matrix, second_moments))
             for matrix in self.plan.matrices
@@ -118,9 +129,10 @@ class Encoder:
           float32 [B, p, p] for each block.
 
         Raises:
-          InputError: the arrays do not fit each other.
+          InputError: the arrays do not fit each other, a token is none of the model's, or the first example's encoding
+            is not its projected gradient.
         """
-        tokens, weights = options.checked(examples)
+        tokens, weights = options.checked(examples, self.program.ids)
         count = tokens.shape[0]
         # Rows of weight 0 fill the last places, so that every device has the same number of examples.
         spare = self.program.padded(count) - count
@@ -129,7 +141,42 @@ class Encoder:
         if self.mesh is not None:
             split = meshes.batch_sharding(self.mesh)
             given = jax.tree.map(lambda array: placement.place(array, split), given)
+        counted = np.flatnonzero((weights[:, 1:] != 0).any(axis=1))
+        if self._to_compare and self.outcome is None and len(counted):
+            row = int(counted[0])
+            self.outcome = self._compared(given, row, {"tokens": tokens[row], "loss_weights": weights[row]})
         return {block: value[:count] for block, value in self.encode_placed(*given).items()}
+
+    def _compared(self, given: Any, row: int, example: dict[str, np.ndarray]) -> Outcome:
+        """One row's encoding against plain gradients; the batch is encoded as ever, so that nothing new is compiled."""
+
+        def encode(paths: set[str]) -> dict[str, np.ndarray]:
+            def alone(path: str, sides: Any) -> Any:
+                if path in paths:
+                    return sides
+                several = isinstance(sides, list)
+                silent = [(jnp.zeros_like(left), *others) for left, *others in (sides if several else [sides])]
+                return silent if several else silent[0]
+
+            sides = {path: alone(path, own) for path, own in self.sides.items()}
+            encoded = self._encode(self.leaves, sides, *given)
+            return {name: np.asarray(self.program.gathered(value)[row]) for name, value in encoded.items()}
+
+        return self_check.compare(
+            self.program, self.leaves, self._plain_factors, encode, example, self._to_compare, self.seed
+        )
+
+    def _plain_factors(self, matrix: layouts.Matrix) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """P₀, P₁ and 1/√V of one parameter, the last made anew from the second moments, for all elements."""
+        left, right = (np.asarray(side, np.float64) for side in self._projections(matrix))
+        lead = (matrix.layers,) if matrix.layers else ()
+        if self._moments is None:
+            return left, right, np.ones((*lead, matrix.rows, matrix.columns))
+        values = matrix.view(self._moments.full(matrix.path, matrix.shape))
+        factors = rank_one(values, matrix.path, self._epsilon)
+        if self._reduction == "exact" and (factors.residual > 1e-5 or self._moments.epsilon > 0):
+            return left, right, inverse_root(values, self._moments.epsilon, matrix.path)
+        return left, right, factors.row_scale[..., :, None] * factors.column_scale[..., None, :]
 
     def encode_placed(self, tokens: jax.Array, weights: jax.Array, positions: jax.Array) -> Encodings:
         """`encode` of arrays that lie on the mesh already, divided over its data groups, for meshes of many processes.

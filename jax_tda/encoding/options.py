@@ -47,8 +47,16 @@ def described(moments: SecondMoments | None, reduction: str, epsilon: float) -> 
     return f"{moments.source}, {reduction}, relative floor {epsilon}{own}"
 
 
-def checked(examples: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Tokens int32 [B, T] and loss weights float32 [B, T]."""
+def checked(examples: Mapping[str, Any], ids: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Tokens int32 [B, T] and loss weights float32 [B, T].
+
+    Args:
+      examples: what an encoder is handed.
+      ids: how many ids the model knows; None where a loss of one's own decides what a token may be.
+
+    Raises:
+      InputError: the arrays do not fit each other, or a token is none of the model's.
+    """
     tokens, weights = np.asarray(examples["tokens"]), np.asarray(examples["loss_weights"])
     fits = tokens.ndim == 2 and tokens.shape == weights.shape and tokens.size > 0
     if not fits or not np.issubdtype(tokens.dtype, np.integer):
@@ -57,6 +65,14 @@ def checked(examples: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
             got=f"tokens {tokens.dtype} {tokens.shape}, loss_weights {weights.dtype} {weights.shape}",
             expected="tokens int [B, T] and loss_weights float [B, T], at least one of each",
             remedy="pad every example of a batch to one length, with weight 0 on the padding",
+        )
+    if ids is not None and not ((tokens >= 0) & (tokens < ids)).all():
+        row, place = np.argwhere((tokens < 0) | (tokens >= ids))[0]
+        raise InputError(
+            "an example has a token that the model does not know",
+            got=f"id {tokens[row, place]} at example {row}, position {place}",
+            expected=f"ids from 0 to {ids - 1}, padding of weight 0 included",
+            remedy="tokenize with the model's own vocabulary, and pad with one of its ids",
         )
     return tokens.astype(np.int32), weights.astype(np.float32)
 

@@ -15,7 +15,7 @@ from jax_tda.core import mesh as meshes
 from jax_tda.core import trees
 from jax_tda.core.errors import InputError
 from jax_tda.encoding import blocks as layouts
-from jax_tda.encoding import nnx_models, probe, sites, visibility
+from jax_tda.encoding import models, nnx_models, probe, sites, visibility
 from jax_tda.encoding.places import Places
 from jax_tda.models import layers, likelihood
 from jax_tda.models.decoder import Decoder
@@ -50,9 +50,12 @@ class Program:
         example_length: int = 2,
         mesh: jax.sharding.Mesh | None = None,
         weights: str = "",
+        layer_axes: Mapping[str, int] | None = None,
     ):
         if isinstance(params, nnx.State):
             params = nnx.to_pure_dict(params)
+        if isinstance(model_or_loss, nn.Module):
+            params = trees.unboxed(params)
         self.model = model_or_loss if isinstance(model_or_loss, nn.Module) else None
         self._loss = None if self.model is not None else _pure(model_or_loss)
         self.projected_size, self.reduction, self.mesh = projected_size, reduction, mesh
@@ -60,10 +63,12 @@ class Program:
         leaves = trees.flatten(params)
         self._names, self._structure = tuple(leaves), jax.tree.structure(params)
         shapes = {path: tuple(leaf.shape) for path, leaf in leaves.items()}
-        visible = nnx_models.shown_by(model_or_loss) if isinstance(model_or_loss, nnx.Module) else {}
-        if self.model is not None:
-            visible = self._visible(leaves, example_length)
-        self.plan = layouts.plan(shapes, visible, blocks, exclude)
+        # How many ids an example's tokens may be; None where a loss of one's own decides.
+        self.ids: int | None = None
+        visible: dict[str, sites.Site] = {}
+        if isinstance(model_or_loss, nn.Module | nnx.Module):
+            visible = self._visible(model_or_loss, leaves, example_length)
+        self.plan = layouts.plan(shapes, visible, blocks, exclude, layer_axes)
         self._cpu = (mesh.devices.flat[0].platform if mesh is not None else jax.default_backend()) == "cpu"
         self.unrolled = self._unroll(unroll_layers)
         self._rematerialize(remat)
@@ -114,18 +119,19 @@ class Program:
             return sides
         return [jax.tree.map(lambda a, i=i: a[i], sides) for i in range(matrix.layers)]
 
-    def _visible(self, leaves: dict[str, Any], length: int) -> dict[str, sites.Site]:
-        assert self.model is not None
+    def _visible(self, model: nn.Module | nnx.Module, leaves: dict[str, Any], length: int) -> dict[str, sites.Site]:
         example = jax.ShapeDtypeStruct((1, length), jnp.int32)
         try:
-            found = visibility.visible(self.model, self._tree(leaves), example)
-        except (TypeError, ValueError, FlaxError) as problem:
-            raise InputError(
-                f"{type(self.model).__name__} cannot be traced",
-                got=f"{type(problem).__name__}: {problem}",
-                expected=f"a model that maps int tokens {example.shape} to logits, with these parameters",
-                remedy="pass example_length if the model takes one length alone, or a pure loss(params, example)",
-            ) from problem
+            if isinstance(model, nnx.Module):
+                shown = nnx_models.look(model, leaves, example)
+            else:
+                shown = visibility.look(model, self._tree(leaves), example)
+        except InputError:
+            raise
+        except (TypeError, ValueError, AttributeError, FlaxError) as problem:
+            raise models.cannot_be_traced(model, example.shape, problem) from problem
+        self.ids = models.ids(model, shown, example.shape)
+        found = shown.sites
         if self.reduction == "exact":
             # A table divided element-wise needs its whole gradient, which the weight path forms anyway.
             return {p: dataclasses.replace(s, direct=s.direct and not s.table) for p, s in found.items()}
@@ -219,11 +225,14 @@ class Program:
 
         def place(matrix: layouts.Matrix, path: str, own: jax.Array, side: Sides) -> None:
             left, right, root = side
+            site = matrix.site.one() if self.unrolled and matrix.layers else matrix.site
             if matrix.route == "weight":
-                held[path] = matrix.back(probe.perturb(matrix.view(leaves[path]), own, left, right, root))
+                held[path] = site.kernel(probe.perturb(site.matrix(leaves[path]), own, left, right, root))
                 return
             named = {probe.PROBE: own, probe.LEFT: left, probe.RIGHT: right, probe.INVERSE_ROOT: root}
-            beside.update({sites.beside(path, name): leaf for name, leaf in named.items() if leaf is not None})
+            for name, leaf in named.items():
+                if leaf is not None:
+                    beside[sites.beside(path, name)] = site.beside(leaf)
 
         for matrix in self.plan.matrices:
             # Matrices of one block share its probe, and autodiff sums what reaches it.
@@ -256,6 +265,28 @@ class Program:
         if weighted.shape[0] >= tokens.shape[0] - 1:
             return likelihood.head_loss(hidden[:-1], head, tokens[1:], weights[1:], mesh)
         return likelihood.head_loss(hidden[weighted - 1], head, tokens[weighted], weights[weighted], mesh)
+
+    def names_of(self, matrix: layouts.Matrix) -> list[str]:
+        """The leaves, as the program takes them, that a parameter is made of."""
+        if not (self.unrolled and matrix.layers):
+            return [matrix.path]
+        return [layers.unstacked_path(matrix.path, layer) for layer in range(matrix.layers)]
+
+    def plain_loss(self, leaves: dict[str, jax.Array], example: Mapping[str, jax.Array]) -> jax.Array:
+        """−Σ w log p of one example without a probe, or the loss that was given; no numbers are fused or rounded."""
+        if self._loss is not None:
+            return self._loss(self._tree(leaves), example)
+        assert self.model is not None
+        logits: Any = self.model.apply({"params": self._tree(leaves)}, example["tokens"][None])
+        log_p = jax.nn.log_softmax(logits[0, :-1].astype(jnp.promote_types(logits.dtype, jnp.float32)))
+        chosen = jnp.take_along_axis(log_p, example["tokens"][1:, None], axis=-1)[:, 0]
+        return -jnp.sum(example["loss_weights"][1:] * chosen)
+
+    def gathered(self, array: jax.Array) -> jax.Array:
+        """An array that every process holds whole."""
+        if self.mesh is None or array.is_fully_replicated:
+            return array
+        return jax.jit(lambda x: x, out_shardings=meshes.replicated(self.mesh))(array)
 
     def _tree(self, leaves: Any) -> Any:
         """Leaves in the containers that the parameters came in."""

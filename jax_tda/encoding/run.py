@@ -30,7 +30,7 @@ from jax_tda.core.quantities import (
     TokensAtOnce,
 )
 from jax_tda.data import corpus as corpora
-from jax_tda.data.batches import bucket_lengths
+from jax_tda.data.batches import bucket_lengths, sweep
 from jax_tda.encoding import estimate_moments, streams
 from jax_tda.encoding.blocks import DEFAULT_EXCLUDE
 from jax_tda.encoding.encoder import Encoder
@@ -61,6 +61,8 @@ class EncodeConfig:
       unroll_layers: whether layers are compiled one by one; None what ran fastest.
       remat: whether layers are computed twice instead of kept; None as the model's config says.
       shard_rows: examples per shard, the unit of writing and of resumption.
+      self_check: how many parameters, at least, are compared with plain gradients on one example before the first
+        shard; 0 compares none.
       store: the format of the stored numbers.
       mesh: how devices share the work.
     """
@@ -81,6 +83,7 @@ class EncodeConfig:
     unroll_layers: bool | None = None
     remat: bool | None = machine(None)
     shard_rows: ShardRows = 1024
+    self_check: Annotated[int, Bound(0, MOST_AT_ONCE, unit="parameters", meaning="0 for none")] = machine(3)
     store: StoreConfig = dataclasses.field(default_factory=StoreConfig)
     mesh: MeshConfig = machine(MeshConfig())
 
@@ -107,6 +110,11 @@ def plan(config: EncodeConfig, output: str) -> str:
             f"{f', rank {config.store.rank}' if config.store.rank else ''} = {size / 2**20:,.1f} MiB"
             f"{' before compression' if config.store.step else ''}"
         )
+        if config.self_check:
+            lines.append(
+                f"  self-check: at least {config.self_check} parameters against plain gradients of one example, for "
+                "the time of one more compilation and a few batches; encode.self_check = 0 leaves it out"
+            )
     return "\n".join(lines)
 
 
@@ -162,7 +170,24 @@ def make_encoder(config: EncodeConfig) -> Encoder:
         remat=config.remat,
         mesh=mesh,
         weights=config.mesh.weights,
+        self_check=config.self_check,
     )
+
+
+def check_itself(encoder: Encoder, examples: corpora.Corpus, config: EncodeConfig, label: str) -> None:
+    """Compares the first example that has a loss with plain gradients, whatever of the run is left to do.
+
+    Raises:
+      InputError: an encoding is not what it should be.
+    """
+    lengths = examples.spans[:, 0]
+    buckets = bucket_lengths(lengths, config.buckets)
+    for rows, length, size in sweep(np.arange(examples.count), lengths, buckets, config.tokens_per_batch):
+        if encoder.outcome is not None or not config.self_check:
+            break
+        encoder.encode(examples.examples(rows, length, size, config.loss))
+    if config.self_check and processes.index() == 0:
+        print(f"{label}: {encoder.outcome or 'self-check: no example has a loss'}")
 
 
 def _encode_shards(writer: Writer, encoder: Encoder, examples: corpora.Corpus, config: EncodeConfig) -> dict[str, Any]:
@@ -199,6 +224,7 @@ def encoded_shards(
     assert encoder.mesh is not None
     shared = streams.of(encoder.mesh)
     encode = _encode_together if encoder.mesh.is_multi_process else _encode_alone
+    check_itself(encoder, examples, config, label)
     with processes.stoppable() as stop:
         # All streams take a shard each, and the processes run the same programs, whoever has how many rows.
         for turn in range(0, len(left), shared.total):
@@ -297,4 +323,5 @@ def facts_of(encoder: Encoder, checkpoint: Reader, config: EncodeConfig) -> dict
         "excluded": encoder.plan.excluded,
         "parameter_counts": encoder.plan.counts,
         "attributed_share": encoder.plan.attributed_share,
+        "self_check": encoder.outcome.facts() if encoder.outcome else None,
     }

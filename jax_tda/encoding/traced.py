@@ -101,6 +101,32 @@ def _operands(equation: Any, outputs: list[bool]) -> list[bool]:
         outputs = grown
 
 
+def arriving(mark: Any, given: list[Origin | None]) -> list[Origin | None]:
+    """What a mark's summed operands are, without the axes that `vmap` added to them: those that no sum goes over.
+
+    Flax asks of a scanned body, before it is scanned, what is constant there; that leaves marks with fewer operands.
+    """
+    sums = {
+        id(operand): equation.params.get("axes")
+        for inner in inner_programs(mark)
+        for equation in inner.eqns
+        if equation.primitive.name == "reduce_sum"
+        for operand in equation.invars
+    }
+    found: list[Origin | None] = []
+    for inner in inner_programs(mark):
+        for origin, variable in zip(given, inner.invars, strict=True):
+            if id(variable) not in sums:
+                continue
+            axes = sums[id(variable)]
+            if axes is None:
+                raise NotUnderstoodError("a sum whose axes are not said")
+            for axis in sorted(set(range(_rank(variable))) - set(axes), reverse=True):
+                origin = origin and origin.stepped(axis)
+            found.append(origin)
+    return found
+
+
 def divided(equation: Any, inner: Any) -> tuple[int, int]:
     """How many constants and how many carried operands a scan has; those that are scanned come behind them.
 

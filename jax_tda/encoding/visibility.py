@@ -7,8 +7,7 @@ from it), and only where no other use of it exists. Both are read off the traced
 
 import dataclasses
 import functools
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax
 import flax.linen as nn
@@ -20,41 +19,87 @@ from jax_tda.core.errors import InputError
 from jax_tda.encoding import probe, sites, traced
 from jax_tda.encoding.sites import Site
 
-_MARK = "a module sees "
+_MARK, _HELD = "a module sees ", "a module holds "
 # The versions that the tests have run with.
 _KNOWN = "JAX 0.7.2 to 0.12"
 
 
-def visible(model: nn.Module, params: Any, tokens: jax.ShapeDtypeStruct) -> dict[str, Site]:
-    """Every parameter that a module shows, by path, with its shape there; `direct` where a probe may stand beside it.
+class Shown(NamedTuple):
+    """What a model's program shows.
 
-    A kernel below `nn.scan` or `nn.vmap` is seen once, without its layer axis. One is not direct where a module sees it
-    transformed, as two different matrices, or below a custom derivative, and where it is also read in another way.
+    Args:
+      sites: every parameter that a module shows, by path.
+      ids: the rows of the smallest table that tokens are looked up in; None where none was seen.
+      output: what the model returns, in shapes.
+    """
+
+    sites: dict[str, Site]
+    ids: int | None
+    output: Any
+
+
+class _Seen(NamedTuple):
+    """What one trace found.
+
+    Args:
+      kernels: as a module shows them to a probe.
+      others: all else that modules hold.
+      taken: of each parameter the axes that loops run over, on every way to a module.
+      suspects: kernels that are not the parameters themselves.
+      elsewhere: what the program reads beside modules.
+      ids: as of `Shown`.
+      output: as of `Shown`.
+    """
+
+    kernels: dict[str, Site]
+    others: dict[str, Site]
+    taken: dict[str, set[tuple[int, ...]]]
+    suspects: set[str]
+    elsewhere: set[str]
+    ids: int | None
+    output: Any
+
+
+def visible(model: nn.Module, params: Any, tokens: jax.ShapeDtypeStruct) -> dict[str, Site]:
+    """Every parameter that a module shows, by path, as matrices; `direct` where a probe may stand beside it.
+
+    Which axes of a kernel below `nn.scan` or `nn.vmap` count matrices is read off the program. One is not direct where
+    a module sees it transformed, as two different matrices, or below a custom derivative, and where it is also read in
+    another way.
 
     Raises:
       InputError: this version of JAX writes programs in a way that is not understood.
     """
+    return look(model, params, tokens).sites
+
+
+def look(model: nn.Module, params: Any, tokens: jax.ShapeDtypeStruct) -> Shown:
+    """`visible`, and what else the trace shows."""
     demand_understood()
     try:
-        return _visible(model, params, tokens)
+        return _look(model, params, tokens)
     except traced.NotUnderstoodError as problem:
         raise _not_understood(str(problem)) from problem
 
 
-def _visible(model: nn.Module, params: Any, tokens: jax.ShapeDtypeStruct) -> dict[str, Site]:
+def _look(model: nn.Module, params: Any, tokens: jax.ShapeDtypeStruct) -> Shown:
     held = trees.grafted(params, _shadows(params))
-    shown: dict[str, Site] = {}
     doubtful: set[str] = set()
     while True:
-        shown, suspects, elsewhere = _trace(model, held, tokens, doubtful)
-        if suspects <= doubtful:
+        seen = _trace(model, held, tokens, doubtful)
+        if seen.suspects <= doubtful:
             break
         # Once more, with these modules' outputs left alone: what their kernels are made from is then read elsewhere.
-        doubtful |= suspects
-    return {
-        path: dataclasses.replace(site, direct=site.direct and path not in doubtful | elsewhere)
-        for path, site in shown.items()
-    }
+        doubtful |= seen.suspects
+    shapes = {path: tuple(leaf.shape) for path, leaf in trees.flatten(params).items()}
+    found = {}
+    for path, site in (seen.others | seen.kernels).items():
+        lifted = sites.whole(site, shapes[path], seen.taken.get(path, set())) if path in shapes else None
+        if lifted is not None:
+            found[path] = dataclasses.replace(
+                lifted, direct=site.direct and path not in doubtful | seen.elsewhere and lifted.layer_axes is not None
+            )
+    return Shown(found, seen.ids, seen.output)
 
 
 def _shadows(params: Any) -> dict[str, Any]:
@@ -63,19 +108,32 @@ def _shadows(params: Any) -> dict[str, Any]:
     return {sites.beside(path, probe.PROBE): leaf for path, leaf in kernels.items()}
 
 
-def _trace(
-    model: nn.Module, held: Any, tokens: Any, left_alone: set[str]
-) -> tuple[dict[str, Site], set[str], set[str]]:
-    """What modules show, whose kernels are not the parameters themselves, and what else the program reads."""
-    kernels: dict[str, Site] = {}
-    others: dict[str, Site] = {}
-    suspects: set[str] = set()
+def _trace(model: nn.Module, held: Any, tokens: Any, left_alone: set[str]) -> _Seen:
+    """What modules show and hold, whose kernels are not the parameters themselves, and what else the program reads."""
+    seen = _Seen({}, {}, {}, set(), set(), None, None)
+    kernels, others, taken, suspects = seen.kernels, seen.others, seen.taken, seen.suspects
+    leaves = trees.flatten(held)
+    names = list(leaves)
+    stacks: dict[str, list[str]] = {}
 
     def blind(next_function: Any, arguments: Any, keywords: Any, context: nn.module.InterceptorContext) -> Any:
         output = next_function(*arguments, **keywords)
         module = context.module
-        for name, site in _own(module).items():
-            others["/".join((*module.path, name))] = site
+        variables = module.variables.get("params", {})
+        below: dict[str, Any] = {}
+        for name, leaf in trees.flatten(variables).items():
+            if name.rpartition("/")[2] in sites.BESIDE or not hasattr(leaf, "shape"):
+                continue
+            path = "/".join((*module.path, name))
+            below[path] = leaf
+            site = (sites.convolution(module, leaf.shape) if name == "kernel" else None) or sites.plain(leaf.shape)
+            # What no module holds by itself (`nn.share_scope`) is shown by the one above, which is called later.
+            if site is not None and (name in variables or path not in others):
+                others[path] = site
+        looped = {p: leaf for p, leaf in below.items() if p in leaves and 0 < leaf.ndim < leaves[p].ndim}
+        if looped:
+            stacks["/".join(module.path)] = list(looped)
+            output = _mark_held("/".join(module.path), list(looped.values()), output)
         call = sites.call(context, arguments, keywords, output)
         if call is None:
             return output
@@ -83,7 +141,7 @@ def _trace(
         if path in kernels and kernels[path] != call.site:
             suspects.add(path)
         kernels[path] = call.site
-        if not module.has_variable("params", probe.PROBE):
+        if not call.site.direct or not module.has_variable("params", probe.PROBE):
             suspects.add(path)
         if path in left_alone | suspects:
             return output
@@ -94,42 +152,69 @@ def _trace(
 
     def trace(held: Any, tokens: jax.Array) -> Any:
         with nn.intercept_methods(blind):
-            return model.apply({"params": held}, tokens)
+            output = model.apply({"params": held}, tokens)
+        returned.append(jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf)), output))
+        return output
 
+    returned: list[Any] = []
     closed = jax.make_jaxpr(trace)(held, tokens)
-    leaves = trees.flatten(held)
-    names = list(leaves)
     marks: list[tuple[str, bool]] = []
+    bounds: list[int] = []
 
     def visit(equation: Any, given: list[traced.Origin | None]) -> bool:
         mark = str(equation.params.get("name", ""))
-        if equation.primitive.name not in traced.CALLS or not mark.startswith(_MARK):
+        if equation.primitive.name not in traced.CALLS or not mark.startswith((_MARK, _HELD)):
             return False
         # Flax asks of a scanned body, before it is scanned, what is constant there; that leaves a mark of nothing.
-        if given:
-            path = mark.removeprefix(_MARK)
-            marks.append((path, _is_itself(path, given, equation, names)))
+        if not given:
+            return True
+        if mark.startswith(_HELD):
+            for origin in traced.arriving(equation, given):
+                path = names[origin.place] if origin is not None else ""
+                if origin is not None and path in stacks[mark.removeprefix(_HELD)]:
+                    taken.setdefault(path, set()).add(origin.taken)
+            return True
+        path = mark.removeprefix(_MARK)
+        kernel, shadow = (*traced.arriving(equation, given), None, None)[:2]
+        marks.append((path, _is_itself(path, kernel, shadow, names)))
+        if marks[-1][1] and kernel is not None:
+            taken.setdefault(path, set()).add(kernel.taken)
+        if kernels[path].table and given[2] is not None and given[2].place == len(names):
+            bounds.append(kernels[path].shape[0])
         return True
 
-    origins = [traced.Origin(place, tuple(range(leaf.ndim))) for place, leaf in enumerate(leaves.values())]
-    traced.follow(closed.jaxpr, [*origins, None], visit)
+    origins = [traced.Origin(place, tuple(range(leaf.ndim))) for place, leaf in enumerate((*leaves.values(), tokens))]
+    traced.follow(closed.jaxpr, list(origins), visit)
     marked = {path for path, _ in marks}
     suspects |= {path for path, itself in marks if not itself}
     suspects |= kernels.keys() - marked - left_alone
     used = traced.needed(closed.jaxpr, [True] * len(closed.jaxpr.outvars))
-    return others | kernels, suspects, {path for path, flag in zip(names, used, strict=False) if flag}
+    elsewhere = {path for path, flag in zip(names, used, strict=False) if flag}
+    return seen._replace(elsewhere=elsewhere, ids=min(bounds, default=None), output=returned[-1])
 
 
-def _own(module: nn.Module) -> dict[str, Site]:
-    """What the module itself holds, as it stands: a vector as a matrix of one row, a convolution's kernel flat."""
-    found: dict[str, Site] = {}
-    variables: Mapping[str, Any] = module.variables.get("params", {})
-    for name, value in variables.items():
-        shape = getattr(value, "shape", None)
-        if shape is not None and name not in sites.BESIDE:
-            site = sites.plain(shape, convolution=isinstance(module, nn.Conv) and name == "kernel")
-            found |= {name: site} if site is not None else {}
-    return found
+def _mark_held(path: str, arrays: list[jax.Array], output: Any) -> Any:
+    """The module's output, and an equation in the program that says what the module holds, layer by layer."""
+    leaves, structure = jax.tree.flatten(output)
+    place = next((n for n, leaf in enumerate(leaves) if _is_real(leaf)), None)
+    if place is None:
+        return output
+
+    def see(arrays: list[jax.Array], leaf: jax.Array) -> Any:
+        return *(total(array) for array in arrays), leaf + jnp.zeros(leaf.shape, leaf.dtype)
+
+    see.__name__ = _HELD + path
+    leaves[place] = jax.jit(see)(arrays, leaves[place])[-1]
+    return jax.tree.unflatten(structure, leaves)
+
+
+def _is_real(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jnp.floating)
+
+
+def total(array: jax.Array) -> jax.Array:
+    """The sum whose axes tell, once `vmap` has added its own, which axis that is."""
+    return jax.lax.reduce_sum(array, axes=tuple(range(array.ndim)))
 
 
 def _mark(path: str, kernel: jax.Array, shadow: jax.Array, x: jax.Array, output: jax.Array) -> jax.Array:
@@ -140,36 +225,20 @@ def _mark(path: str, kernel: jax.Array, shadow: jax.Array, x: jax.Array, output:
     """
 
     def see(kernel: jax.Array, shadow: jax.Array, x: jax.Array, output: jax.Array) -> Any:
-        # The axes of the sums tell, once `vmap` has added its own, which axis that is.
-        sums = [jax.lax.reduce_sum(array, axes=tuple(range(array.ndim))) for array in (kernel, shadow)]
-        return *sums, jnp.zeros(output.shape, output.dtype) + jnp.sum(x).astype(output.dtype)
+        return total(kernel), total(shadow), jnp.zeros(output.shape, output.dtype) + jnp.sum(x).astype(output.dtype)
 
     see.__name__ = _MARK + path
     stand_in: jax.Array = jax.jit(see)(kernel, shadow, x, output)[-1]
     return stand_in
 
 
-def _is_itself(path: str, given: list[traced.Origin | None], mark: Any, names: list[str]) -> bool:
-    """Whether kernel and shadow are the parameters of these names, but for leading axes that both lost alike."""
-    (inner,) = traced.inner_programs(mark)
-    for name, origin, variable in zip(
-        (path, sites.beside(path, probe.PROBE)), given[:2], inner.invars[:2], strict=True
-    ):
-        if origin is None or names[origin.place] != name:
-            return False
-        axes = next(
-            (e.params["axes"] for e in inner.eqns if e.primitive.name == "reduce_sum" and variable in e.invars), None
-        )
-        if axes is None:
-            raise traced.NotUnderstoodError("a sum over all axes that is no reduce_sum")
-        # What `vmap` added is not summed over.
-        for axis in sorted(set(range(len(origin.axes))) - set(axes), reverse=True):
-            origin = origin.stepped(axis)
-        whole = len(origin.axes) + len(origin.taken)
-        # What loops and `vmap` ran over must lead, in order, and the others follow in order.
-        if (*sorted(origin.taken), *origin.axes) != tuple(range(whole)):
-            return False
-    return True
+def _is_itself(path: str, kernel: traced.Origin | None, shadow: traced.Origin | None, names: list[str]) -> bool:
+    """Whether they are the parameters of these names, but for axes that loops took off both alike."""
+    if kernel is None or shadow is None:
+        return False
+    named = names[kernel.place] == path and names[shadow.place] == sites.beside(path, probe.PROBE)
+    in_order = list(kernel.axes) == sorted(kernel.axes)
+    return named and in_order and (kernel.axes, kernel.taken) == (shadow.axes, shadow.taken)
 
 
 class _Step(nn.Module):
@@ -202,7 +271,7 @@ def demand_understood() -> None:
     params = jax.eval_shape(model.init, jax.random.key(0), tokens)["params"]
     expected = {"table/embedding", "layers/inside/kernel", "mapped/kernel"}
     try:
-        found = {path for path, site in _visible(model, params, tokens).items() if site.direct}
+        found = {path for path, site in _look(model, params, tokens).sites.items() if site.direct}
     except (traced.NotUnderstoodError, LookupError, AttributeError, TypeError, ValueError) as problem:
         raise _not_understood(f"{type(problem).__name__}: {problem}") from problem
     if found != expected:

@@ -21,7 +21,9 @@ OUTSIDE = {"embedding/embedding": (40, 6), "head/kernel": (6, 40), "final_norm/s
 def scanned(count):
     """Shapes of all parameters, and of the kernels that a probe sees, with layers stacked."""
     shapes = OUTSIDE | {f"layers/{path}": (count, *shape) for path, shape in (LAYER | NORM).items()}
-    return shapes, {f"layers/{path}": Site(shape) for path, shape in LAYER.items()} | {"head/kernel": Site((6, 40))}
+    return shapes, {f"layers/{path}": Site((count, *shape), (1,), (2,), (0,)) for path, shape in LAYER.items()} | {
+        f"layers/{path}": Site((count, *shape), (), (1,), (0,), direct=False) for path, shape in NORM.items()
+    } | {"head/kernel": Site((6, 40))}
 
 
 def numbered(count):
@@ -92,18 +94,40 @@ def test_the_attributed_share_counts_elements():
     assert plan.attributed_share == pytest.approx(432 / (432 + 24 + 486))
 
 
-def test_a_kernel_below_a_scanned_module_is_a_stack_whether_or_not_a_probe_sees_it():
-    """Law: with a module the module says so, without one the part named for layers does; the route tells which."""
-    probe = blocks.plan({"tower/mlp/kernel": (3, 4, 5)}, {"tower/mlp/kernel": Site((4, 5))}, "matrices").matrices[0]
-    weight = blocks.plan({"layers/mlp/kernel": (3, 4, 5)}, {}, "matrices").matrices[0]
+@pytest.mark.parametrize("axis", [0, 1, 2, -1])
+def test_a_stack_is_what_a_module_or_the_caller_says(axis):
+    """Law: never what a name says; of any axis, and a matrix of a bias is a stack of rows if the caller says so."""
+    place = axis % 3
+    shape = tuple(np.insert((4, 5), place, 3))
+    others = tuple(a for a in range(3) if a != place)
+    site = Site(shape, others[:1], others[1:], (place,))
+    probe = blocks.plan({"tower/mlp/kernel": shape}, {"tower/mlp/kernel": site}, "matrices").matrices[0]
+    weight = blocks.plan({"any/name": shape}, {}, "matrices", (), {"^any": axis}).matrices[0]
     assert (probe.layers, probe.rows, probe.columns, probe.route) == (3, 4, 5, "probe")
     assert (weight.layers, weight.rows, weight.columns, weight.route) == (3, 4, 5, "weight")
+    values = np.arange(60).reshape(shape)
+    np.testing.assert_array_equal(weight.view(values), np.moveaxis(values, axis, 0))
+    np.testing.assert_array_equal(weight.site.kernel(weight.view(values)), values)
+    (bias,) = blocks.plan({"any/bias": (3, 8)}, {}, "matrices", (), {"^any": 0}).matrices
+    assert (bias.layers, bias.rows, bias.columns) == (3, 1, 8)
+
+
+def test_layer_axes_that_contradict_the_model_or_the_shape_are_refused():
+    """Law: the model is asked first, and no axis is guessed."""
+    site = Site((3, 3, 3), (1,), (2,), (0,))
+    with pytest.raises(InputError, match="contradicts the model"):
+        blocks.plan({"a": (3, 3, 3)}, {"a": site}, "matrices", (), {"a": 1})
+    with pytest.raises(InputError, match="does not fit"):
+        blocks.plan({"a": (3, 3, 3)}, {}, "matrices", (), {"a": 3})
+    with pytest.raises(InputError, match="cannot be told"):
+        blocks.plan({"a": (3, 3, 3)}, {"a": Site((3, 3, 3), layer_axes=None)}, "matrices", ())
 
 
 @pytest.mark.parametrize(
     ("path", "shape"),
     [
         ("tower/mlp/kernel", (3, 4, 5)),  # a stack nobody vouches for
+        ("layers/mlp/kernel", (3, 4, 5)),  # nor does its name
         ("layers_0/attention/query/kernel", (6, 2, 4)),  # (in, heads, size) is no matrix
         ("h/0/attention/query/kernel", (6, 2, 4)),  # nor below a numbered layer
         ("layers/mlp/kernel", (2, 3, 4, 5)),
@@ -141,7 +165,7 @@ def test_groups_refuse_a_stack_below_a_numbered_part():
     """Law: experts of layer 3 are not layers 0 and 1; which axis is the layer is not guessed."""
     path = "layers_3/mlp/experts/kernel"
     with pytest.raises(InputError, match="has no place among the block groups"):
-        blocks.plan({path: (2, 4, 4)}, {path: Site((4, 4))}, "groups")
+        blocks.plan({path: (2, 4, 4)}, {path: Site((2, 4, 4), (1,), (2,), (0,))}, "groups")
 
 
 def test_an_unknown_layout_and_a_model_without_matrices_are_refused():

@@ -122,7 +122,8 @@ def test_probes_and_the_weight_path_agree():
 
     for reduction in ("rank_one", "exact"):
         probed, weighted = (
-            Encoder(judge, params, states["adam"], "groups", 6, seed=1, reduction=reduction) for judge in (model, loss)
+            Encoder(judge, params, states["adam"], "groups", 6, seed=1, reduction=reduction, **said)
+            for judge, said in ((model, {}), (loss, {"layer_axes": {"^layers/": 0}}))
         )
         assert {m.route for m in probed.plan.matrices} == {"probe"}
         assert {m.route for m in weighted.plan.matrices} == {"weight"}

@@ -127,12 +127,13 @@ def test_every_kernel_is_seen_once_with_the_shape_it_has_inside_its_module(tower
     model, params, _ = tower
     seen = visibility.visible(model, params, jax.ShapeDtypeStruct((1, 2), jnp.int32))
     assert {path: site for path, site in seen.items() if site.direct} == {
-        "layers/up/kernel": sites.Site((6, 8)), "layers/down/kernel": sites.Site((8, 6)),
+        "layers/up/kernel": sites.Site((2, 6, 8), (1,), (2,), (0,)),
+        "layers/down/kernel": sites.Site((2, 8, 6), (1,), (2,), (0,)),
         "twice/kernel": sites.Site((6, 6)), "head/kernel": sites.Site((6, 11)),
         "general/kernel": sites.Site((6, 2, 3), (0,), (1, 2)), "Embed_0/embedding": sites.Site((11, 6), table=True),
     }  # fmt: skip
-    assert {path: site.shape for path, site in seen.items() if not site.direct} == {
-        "layers/down/bias": (6,), "head/bias": (11,), "general/bias": (2, 3)
+    assert {path: (site.shape, site.layers) for path, site in seen.items() if not site.direct} == {
+        "layers/down/bias": ((2, 6), 2), "head/bias": ((11,), 0), "general/bias": ((2, 3), 0)
     }  # fmt: skip
 
 

@@ -157,7 +157,7 @@ class Step(nn.Module):
     ("kind", "direct"),
     [
         ("plain", True), ("jit", True), ("remat", True), ("mapped to itself", True), ("mapped over 0", True),
-        ("mapped over 1", False), ("scanned over another axis", False), ("doubled", False), ("transposed", False),
+        ("mapped over 1", True), ("scanned over another axis", True), ("doubled", False), ("transposed", False),
         ("only the bias doubled", False), ("stopped", False), ("own product", False), ("own gradient", False),
         ("two matrices", False),
     ],
