@@ -12,6 +12,7 @@ from jax_tda import Encoder
 from jax_tda.core import trees
 from jax_tda.core.errors import InputError
 from jax_tda.encoding.second_moments import from_values
+from tests import missing
 from tests.encoding import zoo
 
 CASES = [(kind, loop) for kind in zoo.KINDS for loop in zoo.LOOPS]
@@ -44,7 +45,7 @@ def loss(logits, tokens, weights):
     return -jnp.sum(weights[1:, None] * log_p[:-1] * jax.nn.one_hot(tokens[1:], 31))
 
 
-def judge(encoder, gradients, roots, views, axes, batch):
+def check_against(encoder, gradients, roots, views, axes, batch):
     """Every encoded parameter of two examples against ∇ ∘ 1/√V, cut into matrices by hand and projected."""
     encoded = encoder.encode(batch)
     largest, seen = 0.0, 0
@@ -85,7 +86,7 @@ def test_a_layer_of_linen_in_a_loop_equals_its_whole_gradient(kind, loop):
     try:
         params = jax.jit(model.init)(jax.random.key(0), batch["tokens"][:1])["params"]
     except (ValueError, IndexError, TypeError, AssertionError) as problem:
-        pytest.skip(f"Flax: {type(problem).__name__}")
+        missing.demand(False, f"a Flax that cannot build it: {type(problem).__name__}")
     params = jax.tree.map(lambda leaf: leaf + 0.1, params)
     leaves = trees.flatten(params)
     moments, roots = moments_of(leaves)
@@ -97,7 +98,7 @@ def test_a_layer_of_linen_in_a_loop_equals_its_whole_gradient(kind, loop):
 
     gradients = [trees.flatten(gradient(params, *row)) for row in zip(*batch.values(), strict=True)]
     encoder = Encoder(model, params, moments, "matrices", 3, exclude=(), reduction="exact", example_length=zoo.LENGTH)
-    judge(encoder, gradients, roots, zoo.KINDS[kind][1], zoo.LOOPS[loop][0], batch)
+    check_against(encoder, gradients, roots, zoo.KINDS[kind][1], zoo.LOOPS[loop][0], batch)
 
 
 @pytest.mark.parametrize(("kind", "loop"), marked(NNX_CASES, NNX_SAMPLE))
@@ -107,7 +108,7 @@ def test_a_part_of_nnx_in_a_loop_equals_its_whole_gradient(kind, loop):
     try:
         model = zoo.OfNnx(kind, *zoo.NNX_LOOPS[loop], nnx.Rngs(0))
     except (ValueError, IndexError, TypeError) as problem:
-        pytest.skip(f"Flax: {type(problem).__name__}")
+        missing.demand(False, f"a Flax that cannot build it: {type(problem).__name__}")
     state = nnx.state(model, nnx.Param)
     params = jax.tree.map(lambda leaf: leaf + 0.1, nnx.to_pure_dict(state))
     leaves = trees.flatten(params)
@@ -129,7 +130,7 @@ def test_a_part_of_nnx_in_a_loop_equals_its_whole_gradient(kind, loop):
 
     gradients = [found(*map(jnp.asarray, row)) for row in zip(*batch.values(), strict=True)]
     encoder = Encoder(model, params, moments, "matrices", 3, exclude=(), reduction="exact", example_length=zoo.LENGTH)
-    judge(
+    check_against(
         encoder, gradients, roots, zoo.NNX[kind][2], [zoo.NNX_LOOPS[loop][1]] if zoo.NNX_LOOPS[loop][0] else [], batch
     )
 

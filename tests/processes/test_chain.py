@@ -49,7 +49,7 @@ def test_what_process_0_finds_out_reaches_every_process(two):
         assert said[0][name] == said[1][name], name
     assert said[0]["agreed"] == ["value", 0] and said[0]["long"] == 3_000_000
     assert said[0]["refuse"][0] == "InputError" and "remedy" in said[0]["refuse"][1] and said[0]["refuse"][2] is True
-    assert "holds something else" in said[1]["taken"][1] and "unknown baseline" in said[1]["unknown"][1]
+    assert "holds something else" in said[1]["taken"][1] and "rank_baseline.method" in said[1]["unknown"][1]
     assert said[0]["fail"][0] == "KeyError" and "KeyError" in said[1]["fail"][1]
 
 
