@@ -1,6 +1,7 @@
 """BM25 over the whole corpus: the ranking that knows words and nothing of the model."""
 
 import dataclasses
+import logging
 import re
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
@@ -139,4 +140,5 @@ def _library() -> Any:
             expected="bm25s, which comes with the extra 'demo'",
             remedy="pip install 'jax-tda[demo]', or pip install bm25s.",
         ) from error
+    logging.getLogger("bm25s").setLevel(logging.WARNING)  # It tells that it builds an index.
     return bm25s
