@@ -190,6 +190,7 @@ def programs_of(o):
                     encoder = Encoder(
                         made.scanned, made.params, seconds, "groups", o.projected_size, mesh=mesh,
                         reduction=reduction, examples_at_once=at_once, unroll_layers=name == "unrolled",
+                        self_check=0,
                     )  # fmt: skip
                     programs[f"{key}/{name}/{way}{place}"] = timed(encoder.encode, batch)
                     o.routes = routes(encoder.plan)

@@ -75,7 +75,7 @@ def encoder(made, key, layers, at_once, blocks, projected_size):
     moments = made.moments(optimizer) if optimizer else None
     return Encoder(
         made.scanned, made.params, moments, blocks, projected_size,
-        reduction=reduction, examples_at_once=at_once, unroll_layers=layers == "unrolled",
+        reduction=reduction, examples_at_once=at_once, unroll_layers=layers == "unrolled", self_check=0,
     )  # fmt: skip
 
 

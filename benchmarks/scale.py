@@ -38,7 +38,7 @@ class StandIn:
     """An encoder that costs nothing: p × p numbers from an example's tokens, its positions and its weights."""
 
     plan = types.SimpleNamespace(blocks=("all",), matrices=(), excluded={}, counts={}, attributed_share=0.0)
-    fingerprints, second_moments, reduced = {"stand-in": "0"}, "none", {}
+    fingerprints, second_moments, reduced, outcome = {"stand-in": "0"}, "none", {}, None
 
     def __init__(self):
         from jax_tda.core import mesh
@@ -96,6 +96,7 @@ def encode(place, stream, output, shard_rows=8192):
         examples=f"{place}/{stream}",
         checkpoint=f"{place}/checkpoint",
         second_moments="none",
+        self_check=0,
         projected_size=P,
         shard_rows=shard_rows,
         tokens_per_batch=6 * shard_rows,

@@ -113,7 +113,8 @@ def test_scoring_while_encoding_goes_on_at_the_shard_in_flight_and_ends_at_the_s
 def test_what_is_left_out_while_scoring_is_counted_with_its_reason(road, tmp_path, monkeypatch):
     """Law: a zero and a NaN among the encodings stand in no list and by id in the manifest."""
     plain = fused.encoding.Encoder.encode
-    spoilt = iter([0.0, np.nan])
+    # The first time it checks itself.
+    spoilt = iter([None, 0.0, np.nan])
 
     def spoiling(self, examples):
         factor = next(spoilt, None)

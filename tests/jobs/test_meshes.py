@@ -114,5 +114,5 @@ def test_estimated_second_moments_are_the_same_on_another_mesh(road, tmp_path):
         estimate_moments.run(config, str(tmp_path / str(number)))
         found.append(estimate_moments.read(str(tmp_path / str(number)), open_checkpoint(str(road / "checkpoint"))))
     for path, leaf in found[0].leaves.items():
-        expected, got = np.asarray(leaf.nu, np.float64), np.asarray(found[1].leaves[path].nu, np.float64)
+        expected, got = np.asarray(leaf.values, np.float64), np.asarray(found[1].leaves[path].values, np.float64)
         assert np.linalg.norm(got - expected) < 1e-5 * np.linalg.norm(expected), path

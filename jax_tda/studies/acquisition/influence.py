@@ -60,6 +60,7 @@ class Influence:
         seed: int,
     ):
         self._model, self._optimizer, self._config, self._seed = model, optimizer, config, seed
+        self._unchecked = 3
         self._context, self._target = context, queries.weights.sum(axis=1, dtype=np.float64)
         drawn = seeds.generator(seed, "acquisition", "sample").permutation(len(documents))[: config.sample]
         sample = _padded([documents[i] for i in drawn], len(drawn), queries.tokens.shape[1])
@@ -80,7 +81,16 @@ class Influence:
         config = self._config
         own = self._optimizer
         moments = second_moments_from(state.opt_state, optimizer=own.name, b2=own.b2, epsilon=own.epsilon)
-        encoder = Encoder(self._model, state.params, moments, projected_size=config.projected_size, seed=self._seed)
+        # Its first checkpoint speaks for the model: each would compile the plain gradient anew.
+        checked, self._unchecked = self._unchecked, 0
+        encoder = Encoder(
+            self._model,
+            state.params,
+            moments,
+            projected_size=config.projected_size,
+            seed=self._seed,
+            self_check=checked,
+        )
         blocks = encoder.plan.blocks
 
         def rows(examples: dict[str, np.ndarray]) -> np.ndarray:
