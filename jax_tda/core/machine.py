@@ -24,8 +24,10 @@ def announce(device_per_core: bool = False) -> None:
         from jax_tda.core import mesh  # It imports JAX.
 
         mesh.one_cpu_device_per_core()
+    # JAX finds the devices of all processes together: where one looks for them, all must.
+    lines = described()
     if processes.index() == 0:
-        print("\n".join(described()), flush=True)
+        print("\n".join(lines), flush=True)
 
 
 def described() -> list[str]:
