@@ -48,7 +48,7 @@ def loss(logits, tokens, weights):
 def check_against(encoder, gradients, roots, views, axes, batch):
     """Every encoded parameter of two examples against ∇ ∘ 1/√V, cut into matrices by hand and projected."""
     encoded = encoder.encode(batch)
-    largest, seen = 0.0, 0
+    largest = list[tuple[float, str]]()
     for matrix in encoder.plan.matrices:
         deep = axes if matrix.path.startswith("deep/") else []
         view = next((view for pattern, view in views.items() if re.search(f"{pattern}$", matrix.path)), None)
@@ -64,10 +64,9 @@ def check_against(encoder, gradients, roots, views, axes, batch):
                 if np.abs(whole).max() < 1e-6:
                     continue  # A softmax does not feel a bias of its keys: there is only rounding.
                 got = np.asarray(encoded[block][row])
-                seen += 1
-                largest = max(largest, np.abs(got - expected).max() / np.abs(expected).max())
-    assert seen
-    assert largest < 1e-5
+                # A last position has no token to foretell: the gradient of what it alone uses is zero, and so is ours.
+                largest.append((np.abs(got - expected).max() / (np.abs(expected).max() or 1.0), block))
+    assert largest and max(largest)[0] < 1e-5, max(largest)
 
 
 def moments_of(leaves):
@@ -80,11 +79,12 @@ def moments_of(leaves):
 def test_a_layer_of_linen_in_a_loop_equals_its_whole_gradient(kind, loop):
     """Law: |encoding − P₀ (∇/√V) P₁ᵀ| < 1e-5 of its largest entry, for every parameter, probed or not.
 
-    What Flax itself cannot build (a bias has no axis 2) is skipped by its own error.
+    What Flax itself cannot build or run (a bias has no axis 2) is skipped by its own error.
     """
     model, batch = zoo.Stack(kind, loop), examples()
     try:
         params = jax.jit(model.init)(jax.random.key(0), batch["tokens"][:1])["params"]
+        jax.eval_shape(lambda params: model.apply({"params": params}, batch["tokens"][:1]), params)
     except (ValueError, IndexError, TypeError, AssertionError) as problem:
         missing.demand(False, f"a Flax that cannot build it: {type(problem).__name__}")
     params = jax.tree.map(lambda leaf: leaf + 0.1, params)

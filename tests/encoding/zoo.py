@@ -12,6 +12,8 @@ import numpy as np
 from flax import nnx
 
 WIDTH, LENGTH = 4, 8
+# Flax asks what the axis of a loop is called where parameters are in boxes that name axes.
+NAMED = {nn.PARTITION_NAME: "layers"}
 
 
 class Layer(nn.Module):
@@ -21,7 +23,7 @@ class Layer(nn.Module):
 
     @nn.compact
     def __call__(self, x, _=None):
-        return jnp.tanh(KINDS[self.kind][0](x)), None
+        return x + jnp.tanh(KINDS[self.kind][0](x)), None
 
 
 class Stack(nn.Module):
@@ -40,13 +42,16 @@ class Stack(nn.Module):
 
 
 def scan(axis, module):
-    return nn.scan(module, variable_axes={"params": axis}, split_rngs={"params": True}, length=WIDTH)
+    return nn.scan(
+        module, variable_axes={"params": axis}, split_rngs={"params": True}, length=WIDTH, metadata_params=NAMED
+    )
 
 
 def vmap(axis, module):
     return nn.vmap(
         module, variable_axes={"params": axis}, split_rngs={"params": True}, in_axes=(None, None), out_axes=(0, None),
         axis_size=WIDTH,
+        metadata_params=NAMED,
     )  # fmt: skip
 
 
@@ -122,11 +127,16 @@ def doubled(x):
     return nn.map_variables(nn.Dense, "params", trans_in_fn=change, init=True)(WIDTH, name="it")(x)
 
 
-def by_condition(x):
-    a, b = nn.Dense(WIDTH, name="it"), nn.Dense(WIDTH, name="other")
-    if nn.Module.is_initializing(a):
-        return a(x) + b(x)
-    return nn.cond(x.sum() > 0, lambda m, x: m[0](x), lambda m, x: m[1](x), (a, b), x)
+class OneOfTwo(nn.Module):
+    """Two layers, of which the input's sign takes one."""
+
+    def setup(self):
+        self.it, self.other = nn.Dense(WIDTH), nn.Dense(WIDTH)
+
+    def __call__(self, x):
+        if self.is_initializing():
+            return self.it(x) + self.other(x)
+        return nn.cond(x.sum() > 0, lambda m, x: m.it(x), lambda m, x: m.other(x), self, x)
 
 
 def boxed(x):
@@ -219,7 +229,7 @@ KINDS = {
     "its own gradient": (own_gradient, {}),
     "one layer twice": (twice, {}),
     "a kernel doubled": (doubled, {}),
-    "one of two": (by_condition, {}),
+    "one of two": (lambda x: OneOfTwo(name="it")(x), {}),
     "in boxes": (boxed, {}),
     "norms": (lambda x: nn.RMSNorm(name="rms")(nn.GroupNorm(2, name="group")(nn.LayerNorm(name="layer")(x))), {}),
     "a slope": (lambda x: nn.PReLU(name="it")(x), {}),
@@ -269,7 +279,7 @@ class OfNnx(nnx.Module):
             y = nnx.vmap(lambda part, x: self.call(part, x), in_axes=(states, None))(self.deep, x).sum(0)
         else:
             step = nnx.scan(
-                lambda x, part: jnp.tanh(self.call(part, x)), in_axes=(nnx.Carry, states), out_axes=nnx.Carry
+                lambda x, part: x + jnp.tanh(self.call(part, x)), in_axes=(nnx.Carry, states), out_axes=nnx.Carry
             )
             y = step(x, self.deep)
         return self.out(x + y)
