@@ -29,6 +29,10 @@ from jax_tda.core.errors import InputError
 
 Result = TypeVar("Result")
 
+# Where TensorFlow is installed epath would take its files, which need seconds to import and know no s3. It asks for this
+# once in a process, at the first path of a store, whoever names it.
+os.environ.setdefault("EPATH_USE_TF", "false")
+
 # Scheme: what fsspec calls it, the package that speaks it, the extra of this library that installs the package.
 _STORES = {"gs": ("gcs", "gcsfs", "gcs"), "s3": ("s3", "s3fs", "s3")}
 _BLOCK = 8 << 20
@@ -83,9 +87,6 @@ def at(path: epath.PathLike) -> epath.Path:
 
 @functools.cache
 def _prepare() -> None:
-    # Where TensorFlow is installed epath would take its files, which need seconds to import and know no s3. It asks for
-    # this once, at the first path of a store.
-    os.environ.setdefault("EPATH_USE_TF", "false")
     import fsspec.config
 
     for spelling in ("gs", "gcs", "s3"):

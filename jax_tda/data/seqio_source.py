@@ -28,7 +28,7 @@ def _registered(name: str, module: str) -> Any:
             f"seqio Task {name!r} cannot be read",
             got=str(problem),
             expected="the packages of the extra `seqio`",
-            remedy="install the extra `seqio`, or give the data as JSON lines"
+            remedy="pip install 'jax_tda[seqio]', or give the data as JSON lines"
             if sys.version_info < (3, 14)
             else "take Python 3.13 or older (tensorflow-text has no release for this one), or give JSON lines",
         ) from problem

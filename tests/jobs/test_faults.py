@@ -88,7 +88,7 @@ def test_encode_killed_and_run_again_gives_the_same_store_bit_for_bit(road, tmp_
     encode.run(config, str(tmp_path / "whole"))
     files = {str(path.relative_to(output)) for path in output.rglob("*") if path.is_file()}
     whole = {str(path.relative_to(tmp_path / "whole")) for path in (tmp_path / "whole").rglob("*") if path.is_file()}
-    assert files == whole and len(files) == 2 * COUNT // SHARD_ROWS + 4
+    assert files == whole and len(files) == 2 * COUNT // SHARD_ROWS + 6
     for name in files - {"manifest.json"}:
         assert (output / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
     # The manifests differ in the day alone: seconds and paths.
