@@ -59,7 +59,7 @@ def test_a_road_in_an_object_store_is_the_road_on_a_disk(gone, tmp_path, store):
         if store == "s3":
             killed = go(printed, gone, environment, "2")
             assert killed.returncode == -signal.SIGKILL, killed.stdout[-2000:] + killed.stderr[-3000:]
-            assert killed.stdout.split()[-1] == "answer"
+            assert [line for line in killed.stdout.splitlines() if line.startswith("── ")][-1] == "── answer"
         ended = go(printed, gone, environment)
         assert ended.returncode == 0, ended.stdout[-2000:] + ended.stderr[-3000:]
         there = fetched(store, environment, "a road/out")
