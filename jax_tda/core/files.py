@@ -29,8 +29,8 @@ from jax_tda.core.errors import InputError
 
 Result = TypeVar("Result")
 
-# Where TensorFlow is installed epath would take its files, which need seconds to import and know no s3. It asks for this
-# once in a process, at the first path of a store, whoever names it.
+# Where TensorFlow is installed epath would take its files, which need seconds to import and know no s3. It asks for
+# this once in a process, at the first path of a store, whoever names it.
 os.environ.setdefault("EPATH_USE_TF", "false")
 
 # Scheme: what fsspec calls it, the package that speaks it, the extra of this library that installs the package.
