@@ -54,6 +54,15 @@ def ask_all() -> None:
         _ask(held)
 
 
+def let_go() -> None:
+    """Before a process ends at once: leases are given back, so that nobody waits for them to run out."""
+    for held in tuple(_held.values()):
+        give_back = getattr(held(), "release", None)
+        if give_back is not None:
+            give_back()
+    _held.clear()
+
+
 def _ask(held: "weakref.ref[Holder]") -> None:
     holder = held()
     if holder is not None:

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from jax_tda.core import permits
+from jax_tda.core import permits, stopping
 from jax_tda.core.errors import InputError
 
 Value = TypeVar("Value")
@@ -215,13 +215,17 @@ class Stop:
 class _Signalled(Stop):
     """One process, which hears SIGTERM itself."""
 
-    def __init__(self) -> None:
-        self._heard = False
+    def __init__(self, kept: contextlib.ExitStack | None) -> None:
+        self._heard, self._kept = False, kept
 
     def hear(self, *_: object) -> None:
         self._heard = True
 
     def _asked(self) -> bool:
+        if self._kept is not None:
+            # Of the first step nothing is there to be kept, and it is the one that compiles.
+            self._kept.enter_context(stopping.at_stake())
+            self._kept = None
         return self._heard
 
 
@@ -295,8 +299,12 @@ def stopped_by_signal() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def stoppable() -> Iterator[Stop]:
-    """Around work in steps that SIGTERM to any of its processes may stop, after the step in hand."""
+def stoppable(keeps: bool = True) -> Iterator[Stop]:
+    """Around work in steps that SIGTERM to any of its processes may stop, after the step in hand.
+
+    Args:
+      keeps: the steps are kept when the run is asked to stop, and were else lost; False where each is when it ends.
+    """
     if count() > 1:
         yield _Agreed()
         return
@@ -304,6 +312,7 @@ def stoppable() -> Iterator[Stop]:
         # JAX hears the signal for all; a handler of Python's would not give it back.
         yield Stop()
         return
-    stop = _Signalled()
-    with _handled(stop.hear):
-        yield stop
+    with contextlib.ExitStack() as kept:
+        stop = _Signalled(kept if keeps else None)
+        with _handled(stop.hear):
+            yield stop

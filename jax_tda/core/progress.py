@@ -10,7 +10,8 @@ from jax_tda.core import processes
 Item = TypeVar("Item")
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Hours, minutes and seconds."""
     minutes, rest = divmod(int(seconds + 0.5), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours:d}:{minutes:02d}:{rest:02d}" if hours else f"{minutes:d}:{rest:02d}"
@@ -54,7 +55,7 @@ class Progress:
         ended = self.done >= self.total
         since, before = (self._start, self._earlier) if ended else self._first or (now, self.done)
         rate = (self.done - before) / max(now - since, 1e-9)
-        pace = f"{rate:,.1f}/s  ETA {_clock((self.total - self.done) / rate)}" if rate > 0 else "ETA ?"
+        pace = f"{rate:,.1f}/s  ETA {clock((self.total - self.done) / rate)}" if rate > 0 else "ETA ?"
         line = f"{self.label}: {self.done:,}/{self.total:,} {self.unit}  {pace}  {note}".rstrip()
         if self._terminal:
             end = "\n" if self.done >= self.total else ""

@@ -177,7 +177,7 @@ def _drawn(count: int, wanted: int, what: str, seed: int) -> list[int]:
 def _read(source: str, kinds: tuple[str, ...]) -> list[dict[str, Any]]:
     try:
         given = json.loads(epath.Path(source).read_text())
-    except (OSError, ValueError) as problem:
+    except (OSError, ValueError, RecursionError) as problem:
         raise _unreadable(source, problem) from problem
     if not isinstance(given, list) or not given:
         raise _unreadable(source, f"{type(given).__name__} of length {len(given) if isinstance(given, list) else 1}")

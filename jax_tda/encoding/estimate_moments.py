@@ -5,12 +5,14 @@ size B they are near (∇ of the mean)² + variance / B, so the batch size decid
 """
 
 import dataclasses
+import sys
 import time
 from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from jax_tda.artifacts.artifact import Reader, begin, open_artifact
 from jax_tda.core import mesh as meshes
@@ -21,7 +23,7 @@ from jax_tda.core.config import input_path, machine, settings
 from jax_tda.core.declared import declared
 from jax_tda.core.errors import InputError
 from jax_tda.core.mesh import MeshConfig
-from jax_tda.core.progress import Progress
+from jax_tda.core.progress import Progress, clock
 from jax_tda.core.quantities import Buckets, Decay, ExamplesAtOnce, NotNegative, Path, Seed
 from jax_tda.data import corpus as corpora
 from jax_tda.data import sources
@@ -32,6 +34,8 @@ from jax_tda.models.importers import torch_moments
 from jax_tda.models.layout import Layout
 
 KIND = "second_moments"
+# A third pass over few examples would only mix the same ones otherwise.
+_PASSES, _MOST_BATCHES = 2, 64
 # Between two times that the sum so far is kept.
 _KEEP_SECONDS = 120.0
 
@@ -47,7 +51,7 @@ class EstimateSecondMomentsConfig:
         optimizer.pt, from `state`.
       examples: the tokenized corpus that batches are drawn from.
       state: an orbax directory whose optax state names parameters as the checkpoint does; or a file optimizer.pt.
-      batches: how many batches.
+      batches: how many batches; 0 takes as many as two passes over the corpus have, and 64 at most.
       batch_size: examples per batch.
       buckets: how many padded lengths; each costs a compilation.
       seed: of the order of examples.
@@ -62,7 +66,7 @@ class EstimateSecondMomentsConfig:
     source: Literal["batches", "orbax", "torch"] = "batches"
     examples: Path = input_path()
     state: Path = input_path()
-    batches: Annotated[int, Bound(1, 10**9, unit="batches")] = 64
+    batches: Annotated[int, Bound(0, 10**9, unit="batches", meaning="0 for two passes, 64 at most")] = 0
     batch_size: ExamplesAtOnce = 32
     buckets: Buckets = 3
     seed: Seed = 0
@@ -78,8 +82,9 @@ def plan(config: EstimateSecondMomentsConfig, output: str) -> str:
     """What the job would do."""
     if config.source != "batches":
         return f"estimate_second_moments: {config.source} state {config.state} for {config.checkpoint} → {output}"
+    batches = f"{config.batches:,}" if config.batches else f"{_PASSES} passes, {_MOST_BATCHES} at most, of"
     return (
-        f"estimate_second_moments: {config.batches:,} batches of {config.batch_size:,} examples of {config.examples} "
+        f"estimate_second_moments: {batches} batches of {config.batch_size:,} examples of {config.examples} "
         f"with {config.checkpoint} → {output}"
     )
 
@@ -160,34 +165,61 @@ def _of_batches(
     buckets = np.array(bucket_lengths(lengths, config.buckets))
     groups = mesh.shape[meshes.DATA]
     size = -(-config.batch_size // groups) * groups
-    drawn = _drawn(examples.count, config.batches, config.batch_size, config.seed)
+    each = examples.count // config.batch_size
+    batches = config.batches or min(_MOST_BATCHES, _PASSES * each)
+    drawn = _drawn(examples.count, batches, config.batch_size, config.seed)
+    padded = [int(buckets[np.searchsorted(buckets, lengths[rows].max())]) for rows in drawn]
+    _say(f"{batches:,} batches of {config.batch_size:,} examples, {batches / each:.1f} passes; compiling")
+    # Before the first step, when a stop has nothing to keep: it need not wait for the compiler.
+    like = _like(params, places)
+    programs = {
+        length: add.lower(like, params, *_batch_like(mesh, size, length)).compile() for length in sorted(set(padded))
+    }
     with processes.stoppable() as stop:
-        total, done = _kept(scratch, params, places)
-        progress, ahead = Progress("estimate_second_moments", config.batches, "batches", done=done), Ahead()
-        due = time.monotonic() + _KEEP_SECONDS
-        for rows in drawn[done:]:
-            length = int(buckets[np.searchsorted(buckets, lengths[rows].max())])
+        total, begun = _kept(scratch, like, places)
+        progress, ahead = Progress("estimate_second_moments", batches, "batches", done=begun), Ahead()
+        done, started = begun, time.monotonic()
+        due = started + _KEEP_SECONDS
+        for rows, length in zip(drawn[begun:], padded[begun:], strict=True):
             batch = meshes.shard_batch(mesh, examples.examples(rows, length, size))
-            total, loss = add(total, params, batch["tokens"], batch["loss_weights"])
+            total, loss = programs[length](total, params, batch["tokens"], batch["loss_weights"])
             ahead.add(loss)
+            if done == begun:
+                ahead.wait()
+                seconds = (batches - begun) * (time.monotonic() - started)
+                _say(f"some {clock(seconds)} for {batches - begun:,} batches, as the first one took")
             done += 1
             progress.advance()
-            stopping = stop.asked() and done < config.batches
-            if stopping or (processes.agree(lambda: time.monotonic() >= due) and done < config.batches):  # noqa: B023
+            stopping = stop.asked() and done < batches
+            if stopping or (processes.agree(lambda: time.monotonic() >= due) and done < batches):  # noqa: B023
                 ahead.wait()
                 checkpoints.save_step(scratch, done, {"total": total})
                 due = time.monotonic() + _KEEP_SECONDS
             if stopping:
                 stop.now()
     tokens = sum(int(lengths[rows].sum()) - len(rows) for rows in drawn)
-    found = {path: placement.fetch(leaf) / config.batches for path, leaf in trees.flatten(total).items()}
-    described = f"estimated from {config.batches} batches of {config.batch_size}"
-    return found, {"epsilon": config.epsilon, "described": described, "loss_tokens_per_batch": tokens / config.batches}
+    found = {path: placement.fetch(leaf) / batches for path, leaf in trees.flatten(total).items()}
+    described = f"estimated from {batches} batches of {config.batch_size}"
+    return found, {"epsilon": config.epsilon, "described": described, "loss_tokens_per_batch": tokens / batches}
 
 
-def _kept(scratch: str, params: Any, places: Any) -> tuple[Any, int]:
+def _say(line: str) -> None:
+    if processes.index() == 0:
+        print(f"estimate_second_moments: {line}", file=sys.stderr, flush=True)
+
+
+def _like(params: Any, places: Any) -> Any:
+    """The sum of squares, as a description."""
+    return jax.tree.map(lambda leaf, at: jax.ShapeDtypeStruct(leaf.shape, jnp.float32, sharding=at), params, places)
+
+
+def _batch_like(mesh: Mesh, size: int, length: int) -> list[jax.ShapeDtypeStruct]:
+    where = meshes.batch_sharding(mesh)
+    return [jax.ShapeDtypeStruct((size, length), dtype, sharding=where) for dtype in (jnp.int32, jnp.float32)]
+
+
+def _kept(scratch: str, like: Any, places: Any) -> tuple[Any, int]:
     """The sum of squares over the batches that an earlier run had done, and how many these are."""
-    like = jax.tree.map(lambda leaf, at: jax.ShapeDtypeStruct(leaf.shape, jnp.float32, sharding=at), params, places)
     if latest := processes.agree(lambda: checkpoints.latest_step(scratch)):
         return checkpoints.restore(latest[1], {"total": like})["total"], latest[0]
     zeros = jax.jit(lambda: jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.float32), like), out_shardings=places)

@@ -227,7 +227,7 @@ def encoded_shards(
     shared = streams.of(encoder.mesh)
     encode = _encode_together if encoder.mesh.is_multi_process else _encode_alone
     check_itself(encoder, examples, config, label)
-    with processes.stoppable() as stop:
+    with processes.stoppable(keeps=False) as stop:
         # All streams take a shard each, and the processes run the same programs, whoever has how many rows.
         for turn in range(0, len(left), shared.total):
             wave = left[turn : turn + shared.total]

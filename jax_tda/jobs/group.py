@@ -8,10 +8,7 @@ from typing import NoReturn
 
 from absl import flags
 
-from jax_tda.core import machine, processes
-
-# What schedulers take for "try again" (EX_TEMPFAIL).
-_AGAIN = 75
+from jax_tda.core import machine, processes, stopping
 
 
 def define_flags() -> None:
@@ -32,8 +29,10 @@ def work(execute: Callable[[], object], device_per_core: bool) -> None:
         with processes.stopped_by_signal():
             execute()
     except processes.Stopped:
-        print("stopped, as asked; the same command goes on where this run stopped", file=sys.stderr)
-        sys.exit(_AGAIN)
+        if processes.count() == 1:
+            stopping.end()
+        print(stopping.SAID, file=sys.stderr)
+        sys.exit(stopping.AGAIN)
 
 
 def leave(code: int, error: Exception) -> None:
