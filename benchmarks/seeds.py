@@ -69,7 +69,7 @@ def combine(directories, reports):
 
 def holds(intervals):
     """On how many seeds the whole interval of a difference lies above 0."""
-    return sum(1 for one in intervals if one and one["n"] and one["low"] > 0)
+    return sum(1 for one in intervals if one and one["low"] is not None and one["low"] > 0)
 
 
 def number(value, metric, signed=False):
@@ -129,6 +129,8 @@ def interval(one, metric):
     if not one or not one["n"]:
         return "-"
     mean, low, high = (number(one[name], metric, signed=True) for name in ("mean", "low", "high"))
+    if one["low"] is None:
+        return f"{mean} n {one['n']}"
     return f"{mean} [{low}, {high}] n {one['n']}"
 
 

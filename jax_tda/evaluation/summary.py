@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from jax_tda.core.errors import InputError
-from jax_tda.evaluation.bootstrap import BootstrapConfig, mean_interval, paired
+from jax_tda.evaluation.bootstrap import BootstrapConfig, Interval, mean_interval, paired
 
 # {method: {metric: {query id: value, or None where the metric does not apply}}}
 PerQuery = Mapping[str, Mapping[str, Mapping[str, float | None]]]
@@ -46,8 +46,9 @@ GOLD_NOTES = {
     "gold_missing": "mean no document of the corpus and count as never found",
     "gold_pieces": "name a piece and count as its document",
 }
-# Of fewer queries a bootstrap knows too little: no interval and no paired difference is shown.
+# Of fewer queries a bootstrap knows too little: no interval is given, and no paired difference is shown.
 FEWEST = 20
+TOO_FEW = f"fewer than {FEWEST} queries, too few for an interval"
 
 
 def _over(report: Mapping[str, Any]) -> str:
@@ -81,7 +82,8 @@ def report(
     """The report of a run, ready for JSON.
 
     `METRIC` is over the counted queries, `METRIC_all` over all, `METRIC_weak` over the counted queries with gold and
-    weak passages both correct. Every one is `{"mean", "low", "high", "n"}`, null where n is 0.
+    weak passages both correct. Every one is `{"mean", "low", "high", "n"}`, null where n is 0; of fewer than `FEWEST`
+    queries `low` and `high` are null, and `reason` says so.
 
     Args:
       per_query: one table per metric of `JUDGED` and `WEAK`; a metric that was not judged may be absent. Values are for
@@ -99,7 +101,7 @@ def report(
     chosen = frozenset(counted)
     methods = {
         method: {
-            name: mean_interval(table.values(), seed, config).as_dict()
+            name: _said(mean_interval(table.values(), seed, config))
             for name, table in _tables(per_query[method], chosen).items()
         }
         for method in in_order(per_query)
@@ -108,8 +110,15 @@ def report(
     for left, right in pairs:
         if left in per_query and right in per_query:
             a, b = _tables(per_query[left], chosen), _tables(per_query[right], chosen)
-            differences[f"{left}-{right}"] = {name: paired(a[name], b[name], seed, config).as_dict() for name in a}
+            differences[f"{left}-{right}"] = {name: _said(paired(a[name], b[name], seed, config)) for name in a}
     return {"methods": methods, "paired": differences, "queries": _counts(per_query, chosen, settings), **settings}
+
+
+def _said(interval: Interval) -> dict[str, Any]:
+    """The interval as it stands in a report: without ends, and with the reason, where the queries are few."""
+    if 0 < interval.n < FEWEST:
+        return interval.as_dict() | {"low": None, "high": None, "reason": TOO_FEW}
+    return interval.as_dict()
 
 
 def _tables(tables: Mapping[str, Mapping[str, float | None]], counted: Collection[str]) -> dict[str, dict]:

@@ -95,9 +95,10 @@ def _cell(interval: Mapping[str, Any] | None, metric: str, scale: tuple[float, f
     if not interval or not interval["n"] or (signed and interval["n"] < FEWEST):
         return '<td class="none">–</td>'
     form = "+.2f" if metric == "tail_patch" else "+.3f" if signed else ".3f"
-    mean, low, high = (f"{interval[name]:{form}}".replace("-", "−") for name in ("mean", "low", "high"))
     if interval["n"] < FEWEST:
+        mean = f"{interval['mean']:{form}}".replace("-", "−")
         return f"<td><b>{mean}</b> <span>n {interval['n']:,}, too few for an interval</span></td>"
+    mean, low, high = (f"{interval[name]:{form}}".replace("-", "−") for name in ("mean", "low", "high"))
     unclear = ' class="unclear"' if signed and interval["low"] <= 0 <= interval["high"] else ""
     return (
         f"<td{unclear}><b>{mean}</b> <span>{low} … {high}</span>"

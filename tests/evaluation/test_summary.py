@@ -135,6 +135,9 @@ def test_fewer_than_twenty_counted_queries_come_after_all_queries_and_bear_no_in
     mrr = found["methods"]["trackstar"]["mrr_all"]
     assert f"0.500 [{mrr['low']:.3f}, {mrr['high']:.3f}]" in first
     assert f"(n = {counted})" in second and "[" not in second
+    written = found["methods"]["trackstar"]["mrr"]
+    assert written["low"] is written["high"] is None and written["reason"].startswith("fewer than 20 queries")
+    assert "reason" not in mrr
     (pair,) = [line for line in lines if line.startswith("trackstar - grad_cosine")]
     assert lines.index(pair) < lines.index(second) and "-0.167 [" in pair
 
