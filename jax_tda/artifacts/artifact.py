@@ -13,7 +13,7 @@ from typing import Any
 
 from etils import epath
 
-from jax_tda.artifacts import arrays, chunk_digests
+from jax_tda.artifacts import arrays, chunk_digests, makers
 from jax_tda.artifacts.faults import explained
 from jax_tda.artifacts.lease import Lease, Watch, take
 from jax_tda.artifacts.lines import Lines
@@ -380,7 +380,7 @@ def open_artifact(directory: str, kind: str | None = None, name: str | None = No
         if files.exists(place.plan):
             got, remedy = "an unfinished artifact", "run the job that makes it again: it goes on where it stopped"
         else:
-            got, remedy = "no manifest", "check the path, or run the job that makes it"
+            got, remedy = makers.meant(place.directory, None if name else kind)
         raise InputError(
             f"there is no finished {kind or 'artifact'} at {place}",
             got=got,
