@@ -117,8 +117,6 @@ def command(name: str, place: Path, output: Path) -> list[str]:
         return value.replace("{folder}", str(place)).format_map(places)
 
     given = {name if "." in name else f"{job}.{name}": filled(value) for name, value in SETTINGS[name].items()}
-    if job == "score_corpus":  # Its part is set by the part's own name.
-        given = {name.removeprefix("score_corpus."): value for name, value in given.items()}
     bindings = [f"--gin_bindings={name} = {value!r}" for name, value in given.items()]
     return [sys.executable, "-m", f"jax_tda.jobs.{job}", f"--output_dir={output}", *bindings]
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from absl import app, flags, logging
 
+from jax_tda.core import stopping
 from jax_tda.jobs import config_files, failures, group, settings, study_seeds, table
 
 _BAD_INPUT = 2
@@ -30,6 +31,7 @@ def run(
       jobs: every name that a config may set, as "module:Config".
       parts: configs that stand inside other configs, by the name that sets them.
     """
+    stopping.listen()  # A command that imported the job by another way than `python -m` does not listen yet.
     flags.DEFINE_multi_string("gin_file", [], "Config file; may be repeated, later ones win.")
     flags.DEFINE_multi_string("gin_bindings", [], "One setting, `job.parameter = value`; may be repeated.")
     flags.DEFINE_string("output_dir", None, "Where the artifact is written.", required=True)

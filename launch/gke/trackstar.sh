@@ -2,22 +2,27 @@
 # The whole road as a JobSet on a TPU slice of a GKE cluster: one pod per host, restarted together.
 #
 #   launch/gke/trackstar.sh CORPUS QUERIES OUT --name NAME --image IMAGE --accelerator LABEL --topology TOPOLOGY
-#     [--chips_per_host N] [--service_account NAME] [--config FILE.gin] [--attempts N] [--print] [ROAD…]
+#     [--chips_per_host N] [--service_account NAME] [--config FILE.gin] [--attempts N] [--replace] [--print]
+#     [ROAD…]
 #
 # CORPUS, QUERIES and OUT are read and written by every host: gs://…, the first two also seqio:TASK. ROAD… are the other
 # options of launch/local/trackstar.sh. IMAGE is built from launch/gke/Dockerfile. LABEL and TOPOLOGY are those of the
 # node pool: tpu-v5-lite-podslice and 16x16, tpu-v5p-slice and 4x4x8. FILE.gin goes into a ConfigMap. A road that is
-# interrupted (exit code 75), or that loses a host, is restarted, N attempts in all (10); bad input (2) is not. --print
-# shows the commands, with the JobSet, instead of running them.
+# interrupted (exit code 75), or that loses a host, is restarted, N attempts in all (10); bad input (2) is not. A JobSet
+# of this name that is there already is refused; --replace deletes it first. --print shows the commands, with the JobSet,
+# instead of running them.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 
 usage() {
-  sed -n '2,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
+  sed -n '2,13s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
   [ "$#" -eq 0 ] || printf '\n%s\n' "$1" >&2
   exit 2
 }
+
+# shellcheck source=launch/checks.sh
+. "$root/launch/checks.sh"
 
 # Every process reads it, none sees this machine's files.
 shared() { # WHAT PLACE [seqio:]
@@ -27,7 +32,7 @@ shared() { # WHAT PLACE [seqio:]
   esac
 }
 
-name='' image='' accelerator='' topology='' chips_per_host=4 service_account=default attempts=10 print=false
+name='' image='' accelerator='' topology='' chips_per_host=4 service_account=default attempts=10 print=false replace=false
 config=$root/configs/road/demo.gin places=() road=()
 while [ "$#" -gt 0 ]; do
   case $1 in
@@ -39,11 +44,13 @@ while [ "$#" -gt 0 ]; do
         --chips_per_host) chips_per_host=$2 ;; --service_account) service_account=$2 ;; --config) config=$2 ;;
         --attempts) attempts=$2 ;;
         --checkpoint | --continue_from) shared "$1" "$2" && road+=("$1" "$2") ;;
+        --seed) check_number --seed "$2" && road+=("$1" "$2") ;;
         *) road+=("$1" "$2") ;;
       esac
       shift 2
       ;;
     --print) print=true && shift ;;
+    --replace) replace=true && shift ;;
     -*) usage "unknown option $1" ;;
     *) places+=("$1") && shift ;;
   esac
@@ -53,7 +60,12 @@ for needed in name image accelerator topology; do [ -n "${!needed}" ] || usage "
 shared CORPUS "${places[0]}" seqio:
 shared QUERIES "${places[1]}" seqio:
 shared OUT "${places[2]}"
-[ -f "$config" ] && [ -r "$config" ] || usage "--config needs a file that can be read, not $config"
+check_config "$config"
+# A pod is called NAME-road-0-HOST and some letters.
+check_name --name "$name" 40
+check_name --service_account "$service_account" 63
+check_name --accelerator "$accelerator" 63
+case $image in *[[:space:]]* | -*) usage "--image needs the name of an image, not $image" ;; esac
 case $topology in
   *[!0-9x]* | [x0]* | *x | *x[x0]*) usage "--topology needs chips along each side, as 16x16, not $topology" ;;
 esac
@@ -133,12 +145,13 @@ END
 END
 }
 
+$print || check_tools kubectl
 remove=(kubectl delete jobset "$name" --ignore-not-found)
 remove_config=(kubectl delete configmap "$name-road" --ignore-not-found)
 make_config=(kubectl create configmap "$name-road" "--from-file=road.gin=$config")
 apply=(kubectl apply --filename -)
 if $print; then
-  for command in remove remove_config make_config; do
+  for command in $($replace && echo remove remove_config) make_config; do
     declare -n words=$command
     printf '%q ' "${words[@]}" && echo
   done
@@ -147,8 +160,13 @@ if $print; then
   echo END_OF_JOBSET
   exit
 fi
-"${remove[@]}"
-"${remove_config[@]}"
+if $replace; then
+  "${remove[@]}"
+  "${remove_config[@]}"
+else
+  there=$(kubectl get --ignore-not-found --output=name "jobset/$name" "configmap/$name-road")
+  [ -z "$there" ] || usage "--name $name is taken by ${there//$'\n'/ and }; give another, or --replace to delete what is there"
+fi
 "${make_config[@]}"
 jobset | "${apply[@]}"
 echo "Look on with: kubectl logs --follow --selector jobset.sigs.k8s.io/jobset-name=$name" >&2

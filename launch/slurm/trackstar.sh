@@ -18,12 +18,21 @@ usage() {
   exit 2
 }
 
+# shellcheck source=launch/checks.sh
+. "$root/launch/checks.sh"
+
 attempts=10 print=false places=() road=() options=()
 while [ "$#" -gt 0 ]; do
   case $1 in
     --config | --checkpoint | --continue_from | --embedding | --seed | --attempts)
       [ "$#" -ge 2 ] || usage "$1 needs a value"
-      if [ "$1" = --attempts ]; then attempts=$2; else road+=("$1" "$2"); fi
+      case $1 in
+        --attempts) attempts=$2 ;;
+        --config) check_config "$2" ;;
+        --seed) check_number --seed "$2" ;;
+        *) check_there "$1" "$2" ;;
+      esac
+      [ "$1" = --attempts ] || road+=("$1" "$2")
       shift 2
       ;;
     --print) print=true && shift ;;
@@ -33,10 +42,14 @@ while [ "$#" -gt 0 ]; do
   esac
 done
 [ "${#places[@]}" -eq 3 ] || usage "CORPUS, QUERIES and OUT are needed; got ${#places[@]} of them"
+check_there CORPUS "${places[0]}"
+check_there QUERIES "${places[1]}"
+[ -n "${places[2]}" ] || usage "OUT needs a path"
 case $attempts in '' | 0* | *[!0-9]*) usage "--attempts needs a number of at least 1, not $attempts" ;; esac
 
 # --signal reaches the processes, not the batch script; what is printed after a requeue follows what was.
 command=(sbatch --job-name=trackstar --requeue --open-mode=append --signal=TERM@300 ${options[@]+"${options[@]}"})
 # SLURM runs a copy of the batch script, which cannot know where the checkout lies.
 command+=("$root/launch/slurm/batch.sh" "$root" "$attempts" "${places[@]}" ${road[@]+"${road[@]}"} --multiprocess)
+$print || check_tools sbatch ${PYTHON:+"$PYTHON"}
 if $print; then printf '%q ' "${command[@]}" && echo; else "${command[@]}"; fi

@@ -19,6 +19,9 @@ usage() {
   exit 2
 }
 
+# shellcheck source=launch/checks.sh
+. "$root/launch/checks.sh"
+
 # Every process reads it, none sees this machine's files.
 shared() { # WHAT PLACE [seqio:]
   case $2 in
@@ -38,6 +41,7 @@ while [ "$#" -gt 0 ]; do
         --name) name=$2 ;; --zone) zone=$2 ;; --accelerator) accelerator=$2 ;; --version) version=$2 ;;
         --project) project=$2 ;; --config) config=$2 ;; --attempts) attempts=$2 ;;
         --checkpoint | --continue_from) shared "$1" "$2" && road+=("$1" "$2") ;;
+        --seed) check_number --seed "$2" && road+=("$1" "$2") ;;
         *) road+=("$1" "$2") ;;
       esac
       shift 2
@@ -54,7 +58,12 @@ for needed in name zone accelerator version; do [ -n "${!needed}" ] || usage "--
 shared CORPUS "${places[0]}" seqio:
 shared QUERIES "${places[1]}" seqio:
 shared OUT "${places[2]}"
-[ -f "$config" ] && [ -r "$config" ] || usage "--config needs a file that can be read, not $config"
+check_config "$config"
+check_name --name "$name" 61
+check_name --zone "$zone" 63
+check_name --accelerator "$accelerator" 63
+[ -z "$project" ] || check_name --project "$project" 63
+$print || check_tools gcloud git
 case $attempts in '' | 0* | *[!0-9]*) usage "--attempts needs a number of at least 1, not $attempts" ;; esac
 
 quoted() { printf '%q ' "$@"; }

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -63,11 +64,14 @@ def road_arguments(kind, text):
 
 @pytest.mark.parametrize("kind", NEEDED)
 @pytest.mark.parametrize("path", STRANGE)
-def test_every_process_goes_the_local_road_with_the_arguments_as_they_were_given(kind, path):
+def test_every_process_goes_the_local_road_with_the_arguments_as_they_were_given(kind, path, tmp_path):
     """Law: the launcher's arguments, through every quoting, are those that one would type for one process."""
-    at = "" if kind == "slurm" else "gs://"
+    at = f"{tmp_path}/" if kind == "slurm" else "gs://"
+    for folder in "cqke":
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / path).touch()
     given = (f"{at}c/{path}", f"{at}q/{path}", f"gs://o/{path}")
-    more = ["--continue_from", f"{at}k/{path}", "--embedding", f"e/{path}", "--seed", "3"]
+    more = ["--continue_from", f"{at}k/{path}", "--embedding", f"{at}e/{path}", "--seed", "3"]
     arguments = road_arguments(kind, printed(kind, *given, *more))
     config = ["--config", arguments[arguments.index("--config") + 1]] if kind != "slurm" else []
     assert arguments == [*given, *config, *more, "--multiprocess"]
@@ -157,6 +161,62 @@ def test_what_the_workers_cannot_see_is_refused_before_anything_is_made(stand_in
     path, log, _ = stand_ins
     ended = ran(launcher(kind), *NEEDED[kind], *arguments, path=path)
     assert ended.returncode == 2 and f"\n{what} " in ended.stderr and not log.exists()
+
+
+WRONG = [
+    ("tpu_vm gke", "--name", name) for name in ("Slice", "a_b", "a.b", "-a", "a-", "1a", "a b", "é", "a" * 62)
+] + [
+    ("gke", "--name", "a" * 41), ("gke", "--image", "an image"), ("gke", "--service_account", "Me"),
+    ("tpu_vm gke", "--accelerator", "v5 p"), ("tpu_vm", "--zone", "Here"), ("tpu_vm", "--project", "a/b"),
+    ("tpu_vm gke slurm", "--seed", "one"), ("tpu_vm gke", "--seed", "-1"), ("tpu_vm gke slurm", "--seed", "1" * 10),
+    ("tpu_vm gke slurm", "--config", "/dev/null"), ("tpu_vm gke slurm", "--config", "no such file"),
+    ("slurm", "--checkpoint", "no such folder"), ("slurm", "--continue_from", ""), ("slurm", "--embedding", "none"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kinds", "option", "value"), WRONG)
+def test_what_this_machine_can_see_to_be_wrong_is_refused_before_anything_is_made(stand_ins, kinds, option, value):
+    """Law: names as Kubernetes and Google Cloud take them, numbers, files that are there; no program was called."""
+    path, log, _ = stand_ins
+    for kind in kinds.split():
+        ended = ran(launcher(kind), *GIVEN, *NEEDED[kind], option, value, path=path)
+        assert ended.returncode == 2 and f"\n{option} needs " in ended.stderr, ended.stderr
+        assert not log.exists() and not ended.stdout
+
+
+@pytest.mark.parametrize(("kind", "tool"), [("tpu_vm", "gcloud"), ("gke", "kubectl"), ("slurm", "sbatch")])
+def test_a_program_that_is_missing_is_named_before_anything_is_made(kind, tool, tmp_path):
+    """Law: `--print` needs none of them."""
+    for program in ("bash", "dirname", "sed"):  # This machine may have the clusters' own.
+        (tmp_path / program).symlink_to(shutil.which(program))
+    ended = ran(launcher(kind), *GIVEN, *NEEDED[kind], path=str(tmp_path))
+    assert ended.returncode == 2 and f"the program {tool} is needed" in ended.stderr
+    assert printed(kind, *GIVEN)
+
+
+@pytest.mark.parametrize("place", range(2))
+def test_texts_that_slurm_would_not_find_are_refused(place, tmp_path):
+    """Law: a file that is not on the shared file system is no corpus; stores and Tasks are asked later."""
+    (tmp_path / "there").touch()
+    given = [str(tmp_path / "there")] * 2 + ["gs://o"]
+    assert ran(launcher("slurm"), *given, "--print").returncode == 0
+    given[place] = str(tmp_path / "absent")
+    ended = ran(launcher("slurm"), *given, "--print")
+    assert ended.returncode == 2 and f"\n{('CORPUS', 'QUERIES')[place]} needs a file" in ended.stderr
+
+
+def test_a_jobset_of_the_same_name_is_deleted_only_when_that_was_asked_for(stand_ins):
+    """Law: what is there is named and stays; `--replace` deletes it and its config first."""
+    path, log, _ = stand_ins
+    program = next(iter(path.split(":"))) + "/kubectl"
+    with open(program, "a") as script:
+        script.write('case "$1" in get) echo jobset.jobset.x-k8s.io/slice ;; esac\n')
+    ended = ran(launcher("gke"), *GIVEN, *NEEDED["gke"], path=path)
+    assert ended.returncode == 2 and "taken by jobset.jobset.x-k8s.io/slice" in ended.stderr
+    assert [line.split()[1] for line in log.read_text().splitlines()] == ["get"]
+    log.unlink()
+    assert ran(launcher("gke"), *GIVEN, *NEEDED["gke"], "--replace", path=path).returncode == 0
+    assert [line.split()[1] for line in log.read_text().splitlines()] == ["delete", "delete", "create", "apply"]
 
 
 @pytest.mark.parametrize(
