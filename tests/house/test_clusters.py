@@ -210,7 +210,7 @@ def test_a_jobset_of_the_same_name_is_deleted_only_when_that_was_asked_for(stand
     path, log, _ = stand_ins
     program = next(iter(path.split(":"))) + "/kubectl"
     with open(program, "a") as script:
-        script.write('case "$1" in get) echo jobset.jobset.x-k8s.io/slice ;; esac\n')
+        script.write('case "$1" in get) echo jobset.jobset.x-k8s.io/slice ;; apply) cat > /dev/null ;; esac\n')
     ended = ran(launcher("gke"), *GIVEN, *NEEDED["gke"], path=path)
     assert ended.returncode == 2 and "taken by jobset.jobset.x-k8s.io/slice" in ended.stderr
     assert [line.split()[1] for line in log.read_text().splitlines()] == ["get"]
