@@ -11,7 +11,8 @@ import json
 import sys
 from pathlib import Path
 
-from jax_tda.evaluation.summary import METHODS, METRICS, in_order
+from jax_tda.artifacts import method_words
+from jax_tda.evaluation.summary import METRICS
 
 # What the road promises on every seed: (paired difference, metric).
 PROMISED = (("trackstar-grad_cosine", "mrr"), ("trackstar-bm25", "tail_patch"))
@@ -41,7 +42,7 @@ def spread(values):
 
 def combine(directories, reports):
     """Everything that is printed, ready for JSON."""
-    methods = in_order({method for report in reports for method in report["methods"]})
+    words = method_words.in_order({n: said for report in reports for n, said in method_words.of_report(report).items()})
     pairs = list(dict.fromkeys(pair for report in reports for pair in report["paired"]))
 
     def value(report, part, name, metric):
@@ -56,11 +57,12 @@ def combine(directories, reports):
         "exact_match": spread([report.get("exact_match") for report in reports]),
         "lambda": spread([report.get("lambda") for report in reports]),
         "seconds": spread([sum(report["seconds"].values()) for report in reports]),
+        "labels": {method: said.label or method for method, said in words.items()},
         "queries": [report["queries"] for report in reports],
         "tail_patch": [report.get("tail_patch") for report in reports],
         "methods": {
             method: {metric: spread([value(r, "methods", method, metric) for r in reports]) for metric in METRICS}
-            for method in methods
+            for method in words
         },
         "paired": {pair: intervals(pair) for pair in pairs},
         "holds": {f"{pair} {metric}": holds(intervals(pair)[metric]) for pair, metric in PROMISED if pair in pairs},
@@ -95,12 +97,12 @@ def table(combined):
         for metric, over in metrics.items():
             mean, least, most = (number(over[name], metric) for name in ("mean", "min", "max"))
             cells.append("-" if over["mean"] is None else f"{mean} ({least} – {most})")
-        rows.append([METHODS.get(method, method), *cells])
+        rows.append([combined["labels"][method], *cells])
     lines = [f"Mean over {len(seeds)} seeds (least – greatest)", "", *aligned(rows)]
     for metric, label in METRICS.items():
         rows = [[label, *seeds]]
         for method, metrics in combined["methods"].items():
-            rows.append([METHODS.get(method, method), *(number(v, metric) for v in metrics[metric]["each"])])
+            rows.append([combined["labels"][method], *(number(v, metric) for v in metrics[metric]["each"])])
         lines += ["", *aligned(rows)]
     rows = [["paired difference, 95 % interval", *seeds]]
     for pair, metric in PROMISED:

@@ -9,13 +9,14 @@ import numpy as np
 from jax_tda.artifacts import arrays, ranking
 from jax_tda.artifacts.artifact import Reader, Writer, begin, open_artifact
 from jax_tda.artifacts.encodings import OK, EncodingStore, check_facts, open_encodings
+from jax_tda.artifacts.method_words import MethodWords, as_facts
 from jax_tda.artifacts.together import by_first
 from jax_tda.attribution import comparison, lines, scan
 from jax_tda.attribution.run import correction_facts
 from jax_tda.attribution.top_k import Best, Ends
 from jax_tda.core import files
 from jax_tda.core import mesh as meshes
-from jax_tda.core.config import complete_part, input_path, settings
+from jax_tda.core.config import complete_part, input_path, naming, settings
 from jax_tda.core.declared import declared
 from jax_tda.core.quantities import Name, Path, QueriesAtOnce, TopK
 from jax_tda.data import corpus as corpora
@@ -38,6 +39,7 @@ class ScoreCorpusConfig:
       unit_norm: whether scores are cosines.
       top_k: how many of each end are kept.
       queries_at_once: queries scored per pass over a shard.
+      words: how tables and pages show the method.
     """
 
     query: Path = input_path(required=True)
@@ -48,6 +50,7 @@ class ScoreCorpusConfig:
     unit_norm: bool = True
     top_k: TopK = 100
     queries_at_once: QueriesAtOnce = 1024
+    words: MethodWords = naming(MethodWords())
 
 
 def plan(config: ScoreCorpusConfig, output: str) -> str:
@@ -113,7 +116,8 @@ def _finish(
     rows = lines.of(ends, query.ids, examples.ids, exact, config.top_k)
     count = writer.write_lines(f"{config.method}.jsonl", rows)
     counts = encoding.counts_of(examples, config.encode, finished, "score_corpus")
-    return writer.finish(facts | counts | {"method": config.method, "queries": count} | correction_facts(correction))
+    said = {"method": config.method, "queries": count} | correction_facts(correction) | as_facts(config.words)
+    return writer.finish(facts | counts | said)
 
 
 def _keep(writer: Writer, unit: str, facts: dict[str, Any], best: list[Best]) -> None:

@@ -8,11 +8,12 @@ import numpy as np
 from jax_tda.artifacts import ranking
 from jax_tda.artifacts.artifact import Reader, Writer, begin, open_artifact
 from jax_tda.artifacts.encodings import EncodingStore, check_joinable, open_encodings
+from jax_tda.artifacts.method_words import MethodWords, as_facts
 from jax_tda.artifacts.shares import Kept, Shares
 from jax_tda.attribution import comparison, lines, scan
 from jax_tda.attribution.comparison import Comparison
 from jax_tda.attribution.top_k import Best, Ends, merged
-from jax_tda.core.config import input_path, machine, settings
+from jax_tda.core.config import input_path, machine, naming, settings
 from jax_tda.core.declared import declared
 from jax_tda.core.mesh import MeshConfig
 from jax_tda.core.quantities import Name, Path, QueriesAtOnce, TopK
@@ -32,6 +33,7 @@ class ScoreConfig:
       unit_norm: whether scores are cosines.
       top_k: how many of each end are kept.
       queries_at_once: queries scored per pass over a shard.
+      words: how tables and pages show the method.
       mesh: how devices share the work.
     """
 
@@ -43,6 +45,7 @@ class ScoreConfig:
     unit_norm: bool = True
     top_k: TopK = 100
     queries_at_once: QueriesAtOnce = 1024
+    words: MethodWords = naming(MethodWords())
     mesh: MeshConfig = machine(MeshConfig())
 
 
@@ -70,7 +73,7 @@ def run(config: ScoreConfig, output: str) -> Reader:
     ends = rank_store(train, compared, config.top_k, writer)
     count = writer.write_lines(f"{config.method}.jsonl", lines.of(ends, query.ids, train.ids, exact, config.top_k))
     facts = {"method": config.method, "queries": count, "left_out": train.facts["left_out"]}
-    return writer.finish(facts | correction_facts(correction))
+    return writer.finish(facts | correction_facts(correction) | as_facts(config.words))
 
 
 def correction_facts(correction: Reader | None) -> dict[str, Any]:

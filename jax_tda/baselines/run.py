@@ -6,9 +6,10 @@ from typing import Literal
 
 from jax_tda.artifacts import ranking
 from jax_tda.artifacts.artifact import Reader, begin, open_artifact
+from jax_tda.artifacts.method_words import MethodWords, as_facts
 from jax_tda.artifacts.together import by_first
 from jax_tda.baselines import controls, lexical
-from jax_tda.core.config import input_path, settings
+from jax_tda.core.config import input_path, naming, settings
 from jax_tda.core.declared import declared
 from jax_tda.core.quantities import Path, Seed, TopK
 from jax_tda.data import corpus as corpora
@@ -30,6 +31,7 @@ class RankBaselineConfig:
       top_k: how many of each end.
       seed: of `random`.
       bm25: BM25's settings.
+      words: how tables and pages show the method.
     """
 
     corpus: Path = input_path(required=True)
@@ -39,6 +41,7 @@ class RankBaselineConfig:
     top_k: TopK = 100
     seed: Seed = 0
     bm25: lexical.LexicalConfig = dataclasses.field(default_factory=lexical.LexicalConfig)
+    words: MethodWords = naming(MethodWords())
 
 
 def plan(config: RankBaselineConfig, output: str) -> str:
@@ -65,7 +68,7 @@ def run(config: RankBaselineConfig, output: str) -> Reader:
         for name, (best, worst) in zip(queries.ids, _rank(config, corpus, queries), strict=True)
     )
     count = writer.write_lines(f"{config.method}.jsonl", lines)
-    return writer.finish({"method": config.method, "queries": count})
+    return writer.finish({"method": config.method, "queries": count} | as_facts(config.words))
 
 
 def _rank(config: RankBaselineConfig, corpus: corpora.Corpus, queries: corpora.Corpus) -> Iterable[_Ends]:

@@ -24,6 +24,11 @@ def is_input(field: dataclasses.Field) -> bool:
     return bool(field.metadata.get(_INPUT))
 
 
+def is_required(field: dataclasses.Field) -> bool:
+    """Whether a job cannot run without a value in this field."""
+    return bool(field.metadata.get(_REQUIRED))
+
+
 def complete_part(config: Any) -> Any:
     """A config field that is a config itself, and whose required inputs the job that contains it needs too."""
     return dataclasses.field(default_factory=config, metadata={_REQUIRED: True})
@@ -37,7 +42,7 @@ def check_complete(job: str, config: Any) -> None:
     """
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
-        if not field.metadata.get(_REQUIRED):
+        if not is_required(field):
             continue
         if dataclasses.is_dataclass(value):
             check_complete(field.name, value)
@@ -55,8 +60,13 @@ def machine(default: Any) -> Any:
     return dataclasses.field(default=default, metadata={_MACHINE: True})
 
 
+def naming(default: Any) -> Any:
+    """A config field that says how a result is called; it changes no number, and is recorded beside the result."""
+    return dataclasses.field(default=default, metadata={_MACHINE: True})
+
+
 def settings(config: Any) -> dict[str, Any]:
-    """Every field of a config dataclass that can change a number: neither inputs' paths nor how a machine is used."""
+    """Every field of a config dataclass that can change a number: neither inputs' paths, machines nor names."""
     kept = {}
     for field in dataclasses.fields(config):
         if field.metadata.get(_INPUT) or field.metadata.get(_MACHINE):

@@ -39,7 +39,9 @@ def described() -> list[str]:
         return ["device: none needed"]
     import jax
 
-    devices = jax.devices()
+    from jax_tda.core import mesh
+
+    devices = mesh.usable_devices()
     precision = jax.config.values["jax_default_matmul_precision"] or "default"
     line = f"device: {len(devices)} x {devices[0].device_kind} ({devices[0].platform}), JAX {jax.__version__}"
     lines = [f"{line}, matrix products in {precision} precision"]

@@ -1,10 +1,11 @@
 """Where arrays live: a mesh of devices, and the one table that maps the meaning of an axis to a mesh axis."""
 
 import contextlib
+import contextvars
 import dataclasses
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import jax
@@ -37,6 +38,11 @@ RULES: Mapping[str, str | None] = {
     "projected": MODEL,
 }
 
+# How many devices `one_cpu_device_per_core` asked for, if it did; and, for the jobs of a pipeline that share a process,
+# whether the one at work has the first of them alone.
+_ours: list[int] = []
+_first_alone = contextvars.ContextVar("first_alone", default=False)
+
 
 def one_cpu_device_per_core(most: int = 8) -> None:
     """Lets JAX see each core of a CPU as a device, so that each works on examples of its own.
@@ -53,6 +59,30 @@ def one_cpu_device_per_core(most: int = 8) -> None:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         with contextlib.suppress(RuntimeError):  # What JAX says once it has devices.
             jax.config.update("jax_num_cpu_devices", min(cores, most))
+            _ours.append(min(cores, most))
+
+
+@contextlib.contextmanager
+def devices_of_a_job(device_per_core: bool) -> Iterator[None]:
+    """Inside, meshes are made of the devices that a process of this one job would have: of CPUs all, or only the first.
+
+    Jobs that share a process share its devices, whose number decides in which order sums are taken; so each job takes
+    its own number, and computes the same bits as alone. Devices that the user asked for are left alone.
+
+    Args:
+      device_per_core: whether the job takes each core of a CPU for a device.
+    """
+    token = _first_alone.set(bool(_ours) and not device_per_core)
+    try:
+        yield
+    finally:
+        _first_alone.reset(token)
+
+
+def usable_devices(local: bool = False) -> list[jax.Device]:
+    """The devices that the job at work may use, of all processes or of this one."""
+    found = jax.local_devices() if local else jax.devices()
+    return found[:1] if _first_alone.get() and found[0].platform == "cpu" else found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +121,7 @@ def make_mesh(config: MeshConfig = MeshConfig(), *, devices: Sequence[jax.Device
     """
     # A process that works alone while others wait has its own devices only, and of the mesh what these can be.
     alone = devices is None and processes.count() == 1
-    found = list((jax.local_devices() if alone else jax.devices()) if devices is None else devices)
+    found = list(usable_devices(alone) if devices is None else devices)
     if alone and jax.process_count() > 1:
         config = MeshConfig(0, math.gcd(config.model, len(found)), config.weights)
     if jax.process_count() > 1:

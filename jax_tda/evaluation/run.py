@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from jax_tda.artifacts import lineage, ranking
+from jax_tda.artifacts import lineage, method_words, ranking
 from jax_tda.artifacts.artifact import Reader, begin, open_artifact
 from jax_tda.artifacts.together import by_first
 from jax_tda.core import mesh as meshes
@@ -109,7 +109,9 @@ def run(config: EvaluateConfig, output: str) -> Reader:
     patched: dict[str, Any] | None = None
     if config.checkpoint:
         patched = judge_tail_patch(config, rankings, tables, corpus, queries)
-    facts = readers["trackstar"].manifest.facts if "trackstar" in readers else {}
+    words = method_words.of_rankings(rankings, readers)
+    # λ and damping are those of the method that the others are compared with.
+    facts = next((readers[name].manifest.facts for name, said in words.items() if said.compared_with), {})
     report = summary.report(
         tables,
         counted,
@@ -127,6 +129,7 @@ def run(config: EvaluateConfig, output: str) -> Reader:
         },
         config.seed,
         config.bootstrap,
+        words,
     )
     writer.write_json("report.json", report)
     finished = writer.finish({"methods": sorted(rankings)})

@@ -4,6 +4,8 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from jax_tda.artifacts import method_words
+from jax_tda.artifacts.method_words import MethodWords
 from jax_tda.core.errors import InputError
 from jax_tda.evaluation.bootstrap import BootstrapConfig, Interval, mean_interval, paired
 
@@ -14,27 +16,12 @@ RETRIEVAL = ("mrr", "recall_at_10", "precision_at_10")
 JUDGED = (*RETRIEVAL, "tail_patch")
 WEAK = tuple(f"{metric}_weak" for metric in RETRIEVAL)
 
-# From the emptiest control to the ground truth; every gradient method adds one thing to the one before it.
-METHODS = {
-    "random": "random",
-    "bm25_prompt": "BM25 (prompt)",
-    "bm25": "BM25 (prompt + target)",
-    "embedding": "text embedding",
-    "grad_dot": "gradient dot",
-    "grad_cosine": "gradient cosine",
-    "second_moments": "  + second moments",
-    "r_train": "  + R of train",
-    "trackstar": "TrackStar",
-    "gold": "gold",
-}
 METRICS = {
     "mrr": "MRR",
     "recall_at_10": "recall@10",
     "precision_at_10": "precision@10",
     "tail_patch": "tail-patch (pp)",
 }
-PAIRS = (("trackstar", "grad_cosine"), ("trackstar", "bm25"))
-
 
 # Which queries the main figures are over, as a sentence about queries says it.
 OVER = {
@@ -65,19 +52,13 @@ def few(report: Mapping[str, Any]) -> bool:
     return _over(report) != "all" and counted_queries(report)[0] < min(FEWEST, report["queries"]["total"])
 
 
-def in_order(methods: Collection[str]) -> list[str]:
-    """The methods as they stand in every table: random first, gold last, unknown names just before gold."""
-    known = list(METHODS)
-    return sorted(methods, key=lambda name: (known.index(name) if name in METHODS else len(known) - 1.5, name))
-
-
 def report(
     per_query: PerQuery,
     counted: Collection[str],
     settings: Mapping[str, Any],
     seed: int,
     config: BootstrapConfig = BootstrapConfig(),
-    pairs: Sequence[tuple[str, str]] = PAIRS,
+    words: Mapping[str, MethodWords] | None = None,
 ) -> dict[str, Any]:
     """The report of a run, ready for JSON.
 
@@ -92,26 +73,31 @@ def report(
         the setting `over` says, those whose target gained probability in training.
       settings: further entries of the report (exact_match, lambda, damping, tail_patch, seconds, …).
       seed: root seed of the bootstrap.
-      pairs: methods (a, b) whose difference a - b is reported; a pair with a method that was not judged is left out.
+      words: what methods say of themselves: their order, and the pairs whose difference is reported, but for those with
+        a method that was not judged. The report carries them.
 
     Raises:
       InputError: an unknown metric, or a setting that JSON cannot hold.
     """
     _check(per_query, settings)
     chosen = frozenset(counted)
+    known = method_words.in_order({method: (words or {}).get(method, MethodWords()) for method in per_query})
     methods = {
         method: {
             name: _said(mean_interval(table.values(), seed, config))
             for name, table in _tables(per_query[method], chosen).items()
         }
-        for method in in_order(per_query)
+        for method in known
     }
     differences = {}
-    for left, right in pairs:
-        if left in per_query and right in per_query:
+    for left, right in ((left, right) for left, said in known.items() for right in said.compared_with):
+        if right in per_query:
             a, b = _tables(per_query[left], chosen), _tables(per_query[right], chosen)
             differences[f"{left}-{right}"] = {name: _said(paired(a[name], b[name], seed, config)) for name in a}
-    return {"methods": methods, "paired": differences, "queries": _counts(per_query, chosen, settings), **settings}
+    said = {name: method_words.as_facts(known[name]) for name in known}
+    said = {name: facts["words"] for name, facts in said.items() if facts}
+    counts = _counts(per_query, chosen, settings)
+    return {"methods": methods, "words": said, "paired": differences, "queries": counts, **settings}
 
 
 def _said(interval: Interval) -> dict[str, Any]:
@@ -155,11 +141,11 @@ def _check(per_query: PerQuery, settings: Mapping[str, Any]) -> None:
                 expected=", ".join((*JUDGED, *WEAK)),
                 remedy="Name the per-query tables by these metrics.",
             )
-    if taken := sorted({"methods", "paired", "queries"} & set(settings)):
+    if taken := sorted({"methods", "words", "paired", "queries"} & set(settings)):
         raise InputError(
             "A setting bears the name of a part of the report.",
             got=", ".join(taken),
-            expected="names other than methods, paired and queries",
+            expected="names other than methods, words, paired and queries",
             remedy="Rename the setting.",
         )
     try:
@@ -195,8 +181,8 @@ def table(report: Mapping[str, Any]) -> str:
 def _methods(report: Mapping[str, Any], ending: str) -> list[str]:
     """A line for each method, over the queries that the ending of a metric's name says."""
     rows = [
-        [METHODS.get(name, name), *(_cell(report["methods"][name].get(m + ending), m) for m in METRICS)]
-        for name in in_order(report["methods"])
+        [said.label or name, *(_cell(report["methods"][name].get(m + ending), m) for m in METRICS)]
+        for name, said in method_words.of_report(report).items()
     ]
     return _aligned([["method", *METRICS.values()], *rows])
 

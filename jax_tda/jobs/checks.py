@@ -1,21 +1,11 @@
 """One binding against the config it speaks of: an unknown name is refused with the nearest known one."""
 
 import dataclasses
-import difflib
-from collections.abc import Iterable
 from typing import Any
 
 from jax_tda.core import declared
-from jax_tda.core.errors import InputError
+from jax_tda.core.nearest import unknown
 from jax_tda.jobs.bindings import Binding
-
-
-def unknown(what: str, got: str, known: Iterable[str]) -> InputError:
-    """The error for a name that is not among the known ones."""
-    known = sorted(known)
-    near = difflib.get_close_matches(got, known, n=1, cutoff=0.5)
-    remedy = f"did you mean `{near[0]}`?" if near else "take a name from the list, or delete the line"
-    return InputError(what, got=got, expected="one of " + ", ".join(known), remedy=remedy)
 
 
 def parameters(config: type) -> dict[str, Any]:

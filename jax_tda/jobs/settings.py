@@ -8,8 +8,9 @@ from jax_tda.core import bounds
 from jax_tda.core.config import check_complete
 from jax_tda.core.declared import annotations
 from jax_tda.core.errors import InputError
+from jax_tda.core.nearest import unknown
 from jax_tda.jobs.bindings import Binding
-from jax_tda.jobs.checks import checked, unknown
+from jax_tda.jobs.checks import checked
 from jax_tda.jobs.table import load
 
 

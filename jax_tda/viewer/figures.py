@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from jax_tda.evaluation.summary import FEWEST, METHODS, METRICS, PAIRS, counted_queries, few, in_order
+from jax_tda.artifacts.method_words import of_report
+from jax_tda.evaluation.summary import FEWEST, METRICS, counted_queries, few
 
 _WIDTH, _HEIGHT = 168, 14
 # Which queries, and which passages count as correct: the ending of a metric's name, and what the page calls it.
@@ -13,18 +14,6 @@ _VIEWS = (
     ("_all", "all queries", "Over every query, whether or not the model knows the answer."),
     ("_weak", "gold or weak", "Over the queries {which}; a weak passage counts as correct too."),
 )
-_ABOUT = {
-    "random": "passages drawn blindly",
-    "bm25_prompt": "shared words, without the target",
-    "bm25": "shared words",
-    "embedding": "cosine of a sentence encoder's vectors",
-    "grad_dot": "dot product of projected gradients",
-    "grad_cosine": "the same, at unit norm",
-    "second_moments": "gradients divided by the optimizer’s √V",
-    "r_train": "and whitened by the corpus",
-    "trackstar": "and by corpus and queries mixed",
-    "gold": "the passages known to state the fact",
-}
 
 
 def tables(report: Mapping[str, Any]) -> str:
@@ -39,14 +28,20 @@ def tables(report: Mapping[str, Any]) -> str:
         for name, label, _ in views
     )
     switch = f'<div class="switch" role="group" aria-label="Which queries">{buttons}</div>' if len(views) > 1 else ""
-    return switch + "".join(_methods(report["methods"], *view) for view in views)
+    return switch + "".join(_methods(report, *view) for view in views)
 
 
 def differences(report: Mapping[str, Any]) -> str:
     """The table of paired differences, over the counted queries; empty when no pair was judged."""
-    ending = "_all" if few(report) else ""
+    ending, words = "_all" if few(report) else "", of_report(report)
+    labels = {
+        f"{left}-{right}": f"{said.label.strip(' +') or left} − {words[right].label.strip(' +') or right}"
+        for left, said in words.items()
+        for right in said.compared_with
+        if right in words
+    }
     rows = [
-        (_pair(pair), "", intervals, False)
+        (labels.get(pair, pair), "", intervals, False)
         for pair, intervals in report["paired"].items()
         if any((intervals.get(metric + ending) or {"n": 0})["n"] >= FEWEST for metric in METRICS)
     ]
@@ -60,10 +55,10 @@ def differences(report: Mapping[str, Any]) -> str:
     return _table(rows, ending, caption, "difference", signed=True)
 
 
-def _methods(methods: Mapping[str, Any], ending: str, label: str, caption: str) -> str:
+def _methods(report: Mapping[str, Any], ending: str, label: str, caption: str) -> str:
     rows = [
-        (METHODS.get(name, name), _ABOUT.get(name, ""), methods[name], name == "trackstar")
-        for name in in_order(methods)
+        (said.label or name, said.about, report["methods"][name], bool(said.compared_with))
+        for name, said in of_report(report).items()
     ]
     return f'<div data-table="{ending or "exactly"}">{_table(rows, ending, caption, "method")}</div>'
 
@@ -138,10 +133,3 @@ def _numbers(methods: Mapping[str, Any], ending: str) -> bool:
         for intervals in methods.values()
         for metric in METRICS
     )
-
-
-def _pair(pair: str) -> str:
-    for left, right in PAIRS:
-        if pair == f"{left}-{right}":
-            return f"{METHODS[left]} − {METHODS[right]}"
-    return pair

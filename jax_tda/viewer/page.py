@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from jax_tda.artifacts.method_words import of_report
 from jax_tda.evaluation.summary import GOLD_NOTES, counted_queries
 from jax_tda.viewer import figures
 from jax_tda.viewer.payload import embedded, payload
@@ -38,7 +39,7 @@ def render(
       InputError: a score is not finite.
     """
     script, style = _resource("page.js"), _resource("page.css")
-    data = payload(queries, passages, rankings, config, documents or {})
+    data = payload(queries, passages, rankings, config, documents or {}, of_report(report))
     page = string.Template(_resource("page.html")).substitute(
         title=escape(config.title),
         script=script,

@@ -6,8 +6,8 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from jax_tda.artifacts.method_words import MethodWords, in_order
 from jax_tda.core.errors import InputError
-from jax_tda.evaluation.summary import METHODS, in_order
 from jax_tda.viewer.settings import PageConfig
 
 # What a listed passage is to its query; null where the query has no gold.
@@ -35,6 +35,7 @@ def payload(
     rankings: Mapping[str, Sequence[Mapping[str, Any]]],
     config: PageConfig,
     documents: Mapping[str, str],
+    words: Mapping[str, MethodWords],
 ) -> dict[str, Any]:
     """The data behind the list of queries, as page.js reads it.
 
@@ -47,8 +48,10 @@ def payload(
       passages: text and further fields by corpus id; an id that is missing is shown without text.
       rankings: by method, lines in the pinned form.
       documents: document of each piece of a split document; an id that is missing is its own document.
+      words: what methods say of themselves; one that is missing is called by its name.
     """
-    methods = in_order(rankings)
+    known = in_order({name: words.get(name, MethodWords()) for name in rankings})
+    methods = list(known)
     lines = [{line["query_id"]: line for line in rankings[method]} for method in methods]
     shown = queries[: config.shown_queries]
     texts: list[dict[str, Any]] = []
@@ -78,14 +81,21 @@ def payload(
             }
         )
     return {
-        "methods": [{"name": method, "label": METHODS.get(method, method).strip(" +")} for method in methods],
-        "columns": [methods.index(method) for method in config.columns if method in methods]
+        "methods": [{"name": name, "label": said.label.strip(" +") or name} for name, said in known.items()],
+        "columns": [methods.index(method) for method in config.columns or _opened(known) if method in methods]
         or [*range(len(methods))][:1],
         "facet": config.facet,
         "total": len(queries),
         "passages": texts,
         "queries": records,
     }
+
+
+def _opened(words: Mapping[str, MethodWords]) -> list[str]:
+    """What stands side by side where nobody said: the compared, what they are compared with, and the table's last."""
+    compared = [name for name, said in words.items() if said.compared_with]
+    others = [other for name in compared for other in words[name].compared_with]
+    return list(dict.fromkeys([*compared, *others, *list(words)[-1:]])) if compared else []
 
 
 def _ranking(

@@ -20,7 +20,8 @@ class PageConfig:
       shown_opponents: the most opponents.
       shown_characters: of each passage, at most.
       facet: the query field that one can filter by; empty for none.
-      columns: the methods that stand side by side when the page opens.
+      columns: the methods that stand side by side when the page opens; none for the one that others are compared
+        with, those others, and the last of the table.
     """
 
     title: str = "Which training passages made the model know it?"
@@ -29,4 +30,4 @@ class PageConfig:
     shown_opponents: Annotated[int, Bound(0, 10**5, unit="passages")] = 5
     shown_characters: Annotated[int, Bound(0, 10**7, unit="characters")] = 1500
     facet: str = "relation"
-    columns: Annotated[tuple[Name, ...], Items(0, 64, different=True)] = ("trackstar", "grad_cosine", "bm25", "gold")
+    columns: Annotated[tuple[Name, ...], Items(0, 64, different=True)] = ()
