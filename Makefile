@@ -78,14 +78,11 @@ $(INSTALLED): $(CORE)
 	@touch $@
 
 demo: $(CORE)
-	@$(PYTHON) -m jax_tda.jobs.prepare_facts --output_dir=out/demo/text
-	@PYTHON=$(PYTHON) launch/local/trackstar.sh out/demo/text/corpus.jsonl out/demo/text/queries.jsonl out/demo --config $(DEMO_CONFIG)
+	@$(PYTHON) -m jax_tda demo --output_dir=out/demo --config=$(DEMO_CONFIG)
 
 demo-seeds: $(CORE)
 	@set -e; for seed in $(SEEDS); do \
-	  $(PYTHON) -m jax_tda.jobs.prepare_facts --output_dir=out/demo-seed-$$seed/text; \
-	  PYTHON=$(PYTHON) launch/local/trackstar.sh out/demo-seed-$$seed/text/{corpus,queries}.jsonl out/demo-seed-$$seed \
-	    --config $(DEMO_CONFIG) --seed $$seed; \
+	  $(PYTHON) -m jax_tda demo --output_dir=out/demo-seed-$$seed --config=$(DEMO_CONFIG) --seed=$$seed; \
 	done
 	$(PYTHON) benchmarks/seeds.py $(SEEDS:%=out/demo-seed-%)
 
@@ -117,8 +114,7 @@ floors: $(INSTALLED)
 dry-runs: $(INSTALLED)
 	@set -e; for config in configs/*/*.gin; do \
 	  echo "dry run of $$config"; \
-	  $(PYTHON) -m jax_tda.jobs.check_road --gin_file=$$config --output_dir=out/dry-run --dry_run; \
-	  PYTHON=$(PYTHON) launch/local/trackstar.sh c.jsonl q.jsonl out/dry-run --config $$config --print > /dev/null; \
+	  $(PYTHON) -m jax_tda trackstar c.jsonl q.jsonl out/dry-run --config=$$config --dry_run > /dev/null; \
 	done
 
 # File sizes, names, imports, README commands and the colab are tests of the tree (tests/house/), so pytest comes last.

@@ -1,6 +1,10 @@
 """Installs jax_tda; the extras add accelerators, seqio, facts, object stores, foreign models, TPU programs, tests."""
 
+import pathlib
+import shutil
+
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 # Each lower bound was installed with all the others and tested (constraints/lowest.txt); what is below them fails:
 # etils < 1.13 takes a missing path for a file, sentencepiece < 0.2.2 cannot say in which form it answers, flax 0.12.0
@@ -59,6 +63,18 @@ EXTRAS = {
     ],
 }
 
+
+class BuildWithExamples(build_py):
+    """Copies the example configs and the launchers into the package, where `jax_tda/pipeline/shipped.py` finds them."""
+
+    def run(self):
+        super().run()
+        if not self.editable_mode:
+            for folder in ("configs", "launch"):
+                target = pathlib.Path(self.build_lib, "jax_tda", "shipped", folder)
+                shutil.copytree(folder, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+
+
 setup(
     name="jax_tda",
     version="0.1.0",
@@ -66,7 +82,9 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["jax_tda", "jax_tda.*"]),
-    package_data={"jax_tda.viewer": ["*.css", "*.html", "*.js"]},
+    package_data={"jax_tda.viewer": ["*.css", "*.html", "*.js"], "jax_tda.jobs": ["*.txt"]},
+    cmdclass={"build_py": BuildWithExamples},
+    entry_points={"console_scripts": ["jax-tda = jax_tda.jobs.command:main"]},
     install_requires=CORE,
     extras_require=EXTRAS,
 )

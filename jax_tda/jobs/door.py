@@ -51,7 +51,9 @@ def run(
             if given.dry_run:
                 print(plan(config, given.output_dir))
             else:
-                group.work(lambda: execute(config, given.output_dir), job in table.TABLE and table.TABLE[job].device_per_core)
+                group.work(
+                    lambda: execute(config, given.output_dir), job in table.TABLE and table.TABLE[job].device_per_core
+                )
         except Exception as error:
             explained = failures.explained(error, given.output_dir)
             if explained is None:

@@ -9,7 +9,6 @@ from jax_tda.core import stopping
 from jax_tda.pipeline.step import Step
 
 
-
 class _Stop:
     """Whether the pipeline was asked to stop, and the process that must be told."""
 

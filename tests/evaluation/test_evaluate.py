@@ -8,6 +8,7 @@ import pytest
 
 from jax_tda.artifacts import ranking
 from jax_tda.artifacts.artifact import begin
+from jax_tda.artifacts.method_words import MethodWords, as_facts
 from jax_tda.core import trees
 from jax_tda.core.errors import InputError
 from jax_tda.data.corpus import open_corpus
@@ -105,16 +106,22 @@ def test_answers_outrank_what_a_ranking_says(texts, tmp_path):
     assert report["exact_match"] == 0.25
 
 
-def test_every_ranking_of_a_directory_is_judged(texts, tmp_path):
-    """Law: one method per file, by its name, with the pinned paired differences where both are there."""
-    (tmp_path / "rankings").mkdir()
-    for name, q0 in (("trackstar", "a"), ("bm25", "b a"), ("own", "")):
-        rows = [line("q0", True, q0), *ROWS[1:]]
-        tiny_road.write_lines(tmp_path / "rankings" / f"{name}.jsonl", rows)
-    report = judged(texts, tmp_path, ROWS, rankings=str(tmp_path / "rankings"))
-    assert set(report["methods"]) == {"trackstar", "bm25", "own"}
-    paired = report["paired"]["trackstar-bm25"]["mrr"]
-    assert (paired["mean"], paired["n"]) == (pytest.approx(0.25), 2)
+def test_every_ranking_of_a_directory_is_judged_as_its_manifest_says(texts, tmp_path, capsys):
+    """Law: one method per file, called and compared as its own words say; somebody else's is called by its name."""
+    folder = tmp_path / "rankings"
+    folder.mkdir()
+    said = MethodWords("The one", "about it", 3, ("other", "absent"))
+    writer = begin(str(folder), ranking.KIND, {}, {}, name="one")
+    writer.write_lines("one.jsonl", [line("q0", True, "a"), *ROWS[1:]])
+    writer.finish(as_facts(said) | {"query_weight": 0.25, "component": 7, "damping": 0.5})
+    for name, q0 in (("other", "b a"), ("own", "")):
+        tiny_road.write_lines(folder / f"{name}.jsonl", [line("q0", True, q0), *ROWS[1:]])
+    report = judged(texts, tmp_path, ROWS, rankings=str(folder))
+    assert list(report["methods"]) == ["one", "other", "own"] and list(report["words"]) == ["one"]
+    paired = report["paired"]["one-other"]["mrr"]
+    assert (paired["mean"], paired["n"]) == (pytest.approx(0.25), 2) and len(report["paired"]) == 1
+    assert (report["lambda"], report["lambda_component"], report["damping"]) == (0.25, 7, 0.5)
+    assert {"The one", "other", "own"} <= {row.partition("  ")[0] for row in capsys.readouterr().out.splitlines()}
 
 
 GOOD = json.dumps(ROWS[0])

@@ -1,9 +1,7 @@
 """The launchers for clusters start the local road in every process, and try again what is worth another attempt."""
 
-import os
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 
@@ -11,6 +9,7 @@ import pytest
 import yaml
 
 from tests.house import tree
+from tests.pipeline.printed import commands as steps
 
 ROAD = tree.ROOT / "launch/local/trackstar.sh"
 NEEDED = {
@@ -23,7 +22,7 @@ STRANGE = ["plain", "two words", "it's", 'say "hi"', "back\\slash\\", "$HOME `id
 
 
 def ran(script, *arguments, path="/usr/bin:/bin", **more):
-    environment = {"PATH": path, "PYTHON": sys.executable, "LC_ALL": "C.UTF-8", **more}
+    environment = {"PATH": path, "PYTHON": sys.executable, "PYTHONPATH": str(tree.ROOT), "LC_ALL": "C.UTF-8", **more}
     command = ["bash", str(script), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
@@ -75,9 +74,7 @@ def test_every_process_goes_the_local_road_with_the_arguments_as_they_were_given
     arguments = road_arguments(kind, printed(kind, *given, *more))
     config = ["--config", arguments[arguments.index("--config") + 1]] if kind != "slurm" else []
     assert arguments == [*given, *config, *more, "--multiprocess"]
-    ended = ran(ROAD, *arguments, "--print")
-    assert ended.returncode == 0, ended.stderr
-    jobs = commands(ended.stdout)
+    jobs = steps(*arguments)
     assert jobs[0][2] == "jax_tda.jobs.check_road" and jobs[-1][2] == "jax_tda.jobs.show"
     assert all(job[-1] == "--multiprocess" for job in jobs)
 
@@ -85,7 +82,7 @@ def test_every_process_goes_the_local_road_with_the_arguments_as_they_were_given
 def test_one_process_is_not_told_that_there_are_others():
     """Law: without --multiprocess no job waits for others."""
     jobs = commands(ran(ROAD, "c", "q", "o", "--print").stdout)
-    assert jobs and not any("--multiprocess" in job for job in jobs)
+    assert jobs == steps("c", "q", "o") and not any("--multiprocess" in job for job in jobs)
 
 
 def test_a_pod_is_made_filled_used_and_deleted_by_one_name():
@@ -319,39 +316,3 @@ def test_a_slurm_job_is_put_back_in_the_queue_unless_it_ended_or_its_input_is_ba
     told = log.read_text().splitlines()
     assert told[0] == f"srun --wait=60 {ROAD} c c q o"
     assert told[1:] == (["scontrol requeue 17"] if again else [])
-
-
-_JOB = """#!/bin/bash
-echo "$$" > {started}
-trap 'echo told >> {told}; sleep 0.2; exit 75' TERM
-while true; do sleep 0.05; done
-"""
-
-
-def test_a_signal_to_the_road_reaches_its_job_whose_answer_is_the_roads(tmp_path):
-    """Law: SIGTERM to the script alone ends the job in its own way, and 75 comes out; nothing is left running."""
-    started, told = tmp_path / "started", tmp_path / "told"
-    job = tmp_path / "python"
-    job.write_text(_JOB.format(started=started, told=told))
-    job.chmod(0o755)
-    command = ["bash", str(ROAD), "c", "q", "o", "--multiprocess"]
-    environment = {"PATH": os.environ["PATH"], "PYTHON": str(job)}
-    road = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    watch = [sys.executable, "-c", f"import os,time\nwhile not os.path.exists({str(started)!r}): time.sleep(0.02)"]
-    subprocess.run(watch, check=True, timeout=60)
-    road.send_signal(signal.SIGTERM)
-    output, errors = road.communicate(timeout=60)
-    assert road.returncode == 75, errors
-    assert told.read_text() == "told\n" and output.count("──") == 1
-    with pytest.raises(ProcessLookupError):
-        os.kill(int(started.read_text()), 0)
-
-
-def test_a_job_that_asks_for_another_attempt_ends_the_road_with_its_code(tmp_path):
-    """Law: no later job runs, with one process and with many."""
-    job = tmp_path / "python"
-    job.write_text("#!/bin/bash\nexit 75\n")
-    job.chmod(0o755)
-    for more in ((), ("--multiprocess",)):
-        ended = ran(ROAD, "c", "q", "o", *more, PYTHON=str(job))
-        assert ended.returncode == 75 and ended.stdout.count("──") == 1

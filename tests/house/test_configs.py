@@ -1,14 +1,14 @@
 """The doors fit the house: every name in the table leads to a config class, every config file says only known names."""
 
-import ast
 import dataclasses
+import importlib
 
 import pytest
 
 from jax_tda.core.bounds import conform
 from jax_tda.jobs import config_files
 from jax_tda.jobs.checks import checked, parameters
-from jax_tda.jobs.table import JOBS, PARTS, load
+from jax_tda.jobs.table import JOBS, PARTS, TABLE, load, work_of
 from tests.house import tree
 
 CONFIGS = [path for path in tree.files(".gin") if path.is_relative_to(tree.ROOT / "configs")]
@@ -26,14 +26,12 @@ def test_every_name_leads_to_a_frozen_config_whose_defaults_fit_their_types(name
 
 
 @pytest.mark.parametrize("job", JOBS)
-def test_every_job_is_a_module_that_knocks_at_the_door_with_its_own_name(job):
-    """`python -m jax_tda.jobs.JOB` reads the settings of JOB and no other; importing the module does nothing."""
-    module = ast.parse((tree.ROOT / f"jax_tda/jobs/{job}.py").read_text("utf-8"))
-    guard = module.body[-1]
-    assert isinstance(guard, ast.If) and ast.unparse(guard.test) == "__name__ == '__main__'"
-    (knock,) = [node.value for node in guard.body]
-    assert ast.unparse(knock.func) == "door.run" and ast.literal_eval(knock.args[0]) == job
-    assert len(knock.args) == 3
+def test_every_job_can_be_run_and_planned_and_is_a_module_of_its_own_without_a_file(job):
+    """`python -m jax_tda.jobs.JOB` is the verb JOB; importing the module does nothing."""
+    work = work_of(job)
+    assert callable(work.run) and callable(work.plan) and TABLE[job].sentence.endswith(".")
+    module = importlib.import_module(f"jax_tda.jobs.{job}")
+    assert f"command.main(['{job}'])" in module.__loader__.get_source(module.__name__)
 
 
 @pytest.mark.parametrize("job", JOBS)

@@ -4,8 +4,10 @@ import re
 import subprocess
 import sys
 
+from jax_tda.jobs import command, table
 from tests.house import tree
 
+VERBS = {*table.TABLE, *table.ALIASES, *command.PIPELINES, "study"}
 DOCUMENTS = tree.files(".md")
 TEXTS = {str(path.relative_to(tree.ROOT)): path.read_text("utf-8") for path in DOCUMENTS}
 
@@ -28,9 +30,11 @@ def test_every_job_and_script_in_the_documents_exists():
     """`python -m jax_tda.jobs.X` and `launch/…sh` are typed as they stand."""
     missing = []
     for name, text in TEXTS.items():
-        jobs = [f"jax_tda/jobs/{job}.py" for job in re.findall(r"-m jax_tda\.jobs\.([a-z_]+)", text)]
+        verbs = re.findall(r"-m jax_tda\.jobs\.([a-z_]+)|(?<![-/\w])jax-tda ([a-z_]+)", text)
+        unknown = [job or verb for job, verb in verbs if (job or verb) not in VERBS]
         scripts = re.findall(r"\b(?:launch|configs|benchmarks|colabs)/[\w/.-]+\.(?:sh|gin|py)\b", text)
-        missing += [(name, path) for path in jobs + scripts if not (tree.ROOT / path).exists() and "/X." not in path]
+        missing += [(name, verb) for verb in unknown]
+        missing += [(name, path) for path in scripts if not (tree.ROOT / path).exists() and "/X." not in path]
     assert missing == []
 
 

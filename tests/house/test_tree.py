@@ -21,12 +21,11 @@ def lines(path) -> list[str]:
 
 
 def test_a_file_is_one_thought():
-    """At most 400 lines each, a median of at most 120, and a job of at most 60."""
+    """At most 400 lines each, a median of at most 120."""
     sizes = {path: len(lines(path)) for path in tree.package().values()}
     written = [size for size in sizes.values() if size]
     assert {str(path): size for path, size in sizes.items() if size > 400} == {}
     assert statistics.median(written) <= 120
-    assert {str(path): size for path, size in sizes.items() if path.parent.name == "jobs" and size > 60} == {}
 
 
 def test_every_room_and_module_has_a_name():

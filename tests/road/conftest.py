@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,26 +48,22 @@ class Road:
         write_lines(self.queries, texts.QUERIES)
         self.config.write_text(SETTINGS)
 
-    def command(
-        self, *options: str, queries: Path | None = None, out: Path | None = None
-    ) -> subprocess.CompletedProcess:
-        """Runs the launch script to its end, on one device as a user would."""
+    def popen(self, *options: str, queries: Path | None = None, out: Path | None = None) -> dict[str, Any]:
+        """What runs the launch script, on one device as a user would."""
         command = ["bash", str(ROOT / "launch/local/trackstar.sh"), str(self.corpus), str(queries or self.queries)]
         options = options if "--config" in options else ("--config", str(self.config), *options)
         environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"} | {
             "PYTHON": sys.executable,
+            "PYTHONPATH": str(ROOT),
             "JAX_COMPILATION_CACHE_DIR": str(self.place / "compiled"),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
             "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
         }
-        return subprocess.run(
-            [*command, str(out or self.out), *options],
-            capture_output=True,
-            text=True,
-            cwd=self.place,
-            env=environment | {"PYTHONPATH": str(ROOT)},
-            check=False,
-        )
+        return {"args": [*command, str(out or self.out), *options], "cwd": self.place, "env": environment}
+
+    def command(self, *options: str, **places: Path | None) -> subprocess.CompletedProcess:
+        """Runs the launch script to its end."""
+        return subprocess.run(**self.popen(*options, **places), capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="session")

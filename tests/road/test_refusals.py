@@ -9,10 +9,10 @@ from tests.road import texts, walk
 from tests.road.conftest import SETTINGS
 
 
-def refused(ended, out) -> str:
-    """What was said by a road that stopped at its first job."""
+def refused(ended, out, steps=0) -> str:
+    """What was said by a road that stopped before its first job, or at it."""
     assert ended.returncode == 2, ended.stdout + ended.stderr
-    assert ended.stdout.count("── ") == 1 and "── check_road" in ended.stdout and not out.exists()
+    assert ended.stdout.count("── ") == ended.stdout.count("── check_road") == steps and not out.exists()
     assert "Traceback" not in ended.stderr
     assert all(part in ended.stderr for part in ("got:", "expected:", "remedy:"))
     return ended.stderr
@@ -22,7 +22,7 @@ def test_too_few_queries_for_the_rule_of_lambda_stop_the_road_at_its_start(road,
     """Both numbers are named, and the config line that fixes λ; with that line the road is open."""
     config = tmp_path / "few.gin"
     config.write_text(SETTINGS + "mix_curvature.component = 50\n")
-    said = refused(road.command("--config", str(config), out=tmp_path / "out"), tmp_path / "out")
+    said = refused(road.command("--config", str(config), out=tmp_path / "out"), tmp_path / "out", steps=1)
     assert "12 queries" in said and "rank at most 48" in said and "at least 50" in said
     line = "mix_curvature.query_weight = 0.9"
     assert f"`{line}`" in said

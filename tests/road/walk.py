@@ -1,6 +1,5 @@
 """The jobs of a road in this process: the launch script's own commands, read as the door reads them."""
 
-import importlib
 import shlex
 from collections.abc import Iterator
 
@@ -22,5 +21,4 @@ def jobs(printed: str) -> Iterator[tuple[str, object, str]]:
 
 def run(verb: str, config: object, output: str) -> object:
     """One job."""
-    module = importlib.import_module(table.JOBS[verb].split(":")[0])
-    return module.run(config, output)
+    return table.work_of(verb).run(config, output)

@@ -1,8 +1,6 @@
 """An artifact in an object store is claimed, filled, resumed, finished, read and found damaged as one on a disk is."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import jax
@@ -14,6 +12,7 @@ from jax_tda.artifacts.artifact import Reader, begin, open_artifact
 from jax_tda.core import files
 from jax_tda.core.errors import InputError
 from jax_tda.models import checkpoints
+from jax_tda.pipeline import trackstar
 
 ROOT = Path(__file__).parents[2]
 
@@ -127,17 +126,12 @@ def test_a_folder_is_copied_for_what_reads_no_object_store(place):
     assert not Path(folder).exists() and not Path(file).exists()
 
 
-def test_the_launcher_sees_an_imported_checkpoint_wherever_it_lies(place):
+def test_the_pipeline_sees_an_imported_checkpoint_wherever_it_lies(place):
     """decoder.json without optimizer.json."""
-    script = [sys.executable, str(ROOT / "launch/local/imported.py"), place]
-
-    def said() -> str:
-        return subprocess.run(script, capture_output=True, text=True, check=True, cwd=ROOT).stdout
-
     files.write(f"{place}/decoder.json", b"{}")
-    assert said() == "imported\n"
+    assert trackstar.is_imported(place)
     files.write(f"{place}/optimizer.json", b"{}")
-    assert said() == ""
+    assert not trackstar.is_imported(place)
 
 
 def test_a_bucket_that_is_not_there_is_said_at_the_claim(store):

@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from jax_tda.artifacts.method_words import MethodWords
 from jax_tda.core.errors import InputError
 from jax_tda.evaluation.bootstrap import BootstrapConfig
 from jax_tda.evaluation.summary import report
@@ -15,6 +16,9 @@ from jax_tda.viewer.settings import PageConfig
 HOSTILE = (
     "</script><script>window.hurt=1</script><img src=x onerror=hurt()> \"'`&amp;<!--\u2028\u2029$title ${x} \ud800 ]]>"
 )
+
+# What a method's words can hold of it.
+LINE = HOSTILE.replace("\ud800 ", "")
 
 
 class Reader(HTMLParser):
@@ -56,7 +60,8 @@ def line(query_id, proponents, opponents=(), exactly=True):
 
 def judged(**methods):
     tables = {method: {"mrr": values} for method, values in methods.items()}
-    return report(tables, {"p", "q"}, {"exact_match": 0.5}, seed=0, config=BootstrapConfig(resamples=20))
+    words = {"trackstar": MethodWords("TrackStar", "and whitened", 1)}
+    return report(tables, {"p", "q"}, {"exact_match": 0.5}, seed=0, config=BootstrapConfig(resamples=20), words=words)
 
 
 def run():
@@ -195,6 +200,7 @@ def test_hostile_names_of_methods_settings_and_the_title_are_escaped():
             "seed": HOSTILE,
         },
         seed=0,
+        words={HOSTILE: MethodWords(LINE, LINE)},
     )
     rankings[HOSTILE] = rankings.pop("mine")
     reader = rendered(figures, queries, passages, rankings, PageConfig(title=HOSTILE))
@@ -238,13 +244,15 @@ def test_tables_hold_every_mean_interval_and_count():
     figures, queries, passages, rankings = run()
     values = {str(i): 0.1 * (i % 7) for i in range(20)}
     paired = {"trackstar": {"mrr": values}, "grad_cosine": {"mrr": {i: 0.3 + v * v for i, v in values.items()}}}
-    figures = report(paired, set(values), {}, seed=0)
+    words = {"trackstar": MethodWords("The one", "how it works", 1, ("grad_cosine",))}
+    figures = report(paired, set(values), {}, seed=0, words=words)
     text = "".join(rendered(figures, queries, passages, rankings).text)
     mean = figures["methods"]["trackstar"]["mrr"]
     assert f"{mean['mean']:.3f} {mean['low']:.3f} … {mean['high']:.3f}" in text
     difference = figures["paired"]["trackstar-grad_cosine"]["mrr"]
     assert f"{difference['mean']:+.3f}".replace("-", "−") in text and "n 20" in text
     assert "–" in text and "nan" not in text.lower()
+    assert "The one" in text and "how it works" in text and "The one − grad_cosine" in text
 
 
 def test_a_run_without_figures_still_has_a_page():

@@ -1,15 +1,11 @@
-"""The launch script hands every path to the jobs as it was given, whatever stands in it."""
-
-import shlex
-import subprocess
-import sys
+"""The commands of the pipeline: every path reaches the jobs as it was given, whatever stands in it."""
 
 import pytest
 
-from jax_tda.jobs import config_files
-from tests.house import tree
+from jax_tda.jobs import pipelines
+from tests.pipeline.printed import commands as printed
+from tests.pipeline.printed import values, verbs
 
-SCRIPT = tree.ROOT / "launch/local/trackstar.sh"
 STRANGE = [
     "plain",
     "two words",
@@ -21,18 +17,6 @@ STRANGE = [
     "-n & ; | *",
     "λ",
 ]
-
-
-def printed(*arguments: str) -> list[list[str]]:
-    command = ["bash", str(SCRIPT), *arguments, "--print"]
-    environment = {"PATH": "/usr/bin:/bin", "PYTHON": sys.executable, "PYTHONPATH": str(tree.ROOT), "LC_ALL": "C.UTF-8"}
-    ended = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-    return [shlex.split(line) for line in ended.stdout.splitlines()]
-
-
-def values(job: list[str]) -> dict[str, object]:
-    bindings = [word.removeprefix("--gin_bindings=") for word in job if word.startswith("--gin_bindings=")]
-    return {f"{binding.name}.{binding.parameter}": binding.value for binding in config_files.read([], bindings)}
 
 
 @pytest.mark.parametrize("path", STRANGE)
@@ -49,21 +33,21 @@ def test_a_path_reaches_every_job_as_it_was_given(path):
 
 def test_a_given_checkpoint_replaces_vocabulary_and_training():
     """Everything else on the road stays."""
-    verbs = [job[2] for job in printed("c", "q", "o")]
-    given = [job[2] for job in printed("c", "q", "o", "--checkpoint", "k")]
-    training = {"jax_tda.jobs.train_vocabulary", "jax_tda.jobs.pretrain"}
-    assert training < set(verbs)
-    assert given == [verb for verb in verbs if verb not in training]
+    whole = verbs(printed("c", "q", "o"))
+    given = verbs(printed("c", "q", "o", "--checkpoint", "k"))
+    training = {"train_vocabulary", "pretrain"}
+    assert training < set(whole)
+    assert given == [verb for verb in whole if verb not in training]
 
 
 def test_an_imported_checkpoint_has_its_second_moments_estimated_before_they_are_used(tmp_path):
     """No optimizer.json beside decoder.json: one job more, whose output the jobs that divide by √V are given."""
     (tmp_path / "decoder.json").touch()
     jobs = printed("c", "q", "o", "--checkpoint", str(tmp_path))
-    verbs = [job[2].removeprefix("jax_tda.jobs.") for job in jobs]
-    assert verbs.count("estimate_second_moments") == 1
-    assert verbs.index("tokenize") < verbs.index("estimate_second_moments") < verbs.index("encode")
-    for verb, job in zip(verbs, jobs, strict=True):
+    order = verbs(jobs)
+    assert order.count("estimate_second_moments") == 1
+    assert order.index("tokenize") < order.index("estimate_second_moments") < order.index("encode")
+    for verb, job in zip(order, jobs, strict=True):
         given = values(job).get(f"{verb}.moments")
         assert given == ("o/second_moments" if verb in ("encode", "evaluate") else None)
     (tmp_path / "optimizer.json").touch()
@@ -88,7 +72,7 @@ def test_a_sentence_encoder_adds_one_method_and_changes_no_other_job():
     assert checked == [*check, "--gin_bindings=check_road.embedding='m'"]
     added = [job for job in more if job not in plain]
     assert [job for job in more if job in plain] == plain
-    assert [job[2].removeprefix("jax_tda.jobs.") for job in added] == ["embed", "embed", "score"]
+    assert verbs(added) == ["embed", "embed", "score"]
     assert values(added[2]) | {"score.method": "embedding"} == values(added[2])
     for side, examples, job in zip(("train", "query"), ("o/corpus", "o/queries"), added, strict=False):
         assert values(job) == {"embed.model": "m", "embed.examples": examples}
@@ -107,13 +91,8 @@ def test_every_job_is_divided_among_the_processes_asked_for():
     """The launcher stands before each job; what it starts is the job of one process."""
     alone, divided = printed("c", "q", "o"), printed("c", "q", "o", "--processes", "3")
     for one, several in zip(alone, divided, strict=True):
-        assert several[1].endswith("launch/local/processes.py")
-        assert several[2:5] == ["--processes", "3", "--"] and several[5:] == one
-    for wrong in ("0", "-1", "two", ""):
-        ended = subprocess.run(
-            ["bash", str(SCRIPT), "c", "q", "o", "--processes", wrong], capture_output=True, text=True, check=False
-        )
-        assert ended.returncode == 2 and not ended.stdout
+        assert several[1:3] == ["-m", "jax_tda.pipeline.local_processes"]
+        assert several[3:6] == ["--processes", "3", "--"] and several[6:] == one
 
 
 def test_a_small_format_is_for_the_corpus_alone():
@@ -134,9 +113,26 @@ def test_a_small_format_is_for_the_corpus_alone():
         ("c", "q", "o", "--seed", "-1"),
         ("--nonsense",),
         ("c", "q", "o", "--checkpoint", "a", "--continue_from", "b"),
+        ("c", "q", "o", "--processes", "2", "--multiprocess"),
+        *(("c", "q", "o", f"--processes={wrong}") for wrong in ("0", "-1", "two", "")),
     ],
 )
-def test_a_command_that_cannot_be_meant_is_refused_with_the_usage(arguments):
+def test_a_command_that_cannot_be_meant_is_refused_with_the_usage(arguments, capsys):
     """Nothing runs."""
-    ended = subprocess.run(["bash", str(SCRIPT), *arguments], capture_output=True, text=True, check=False)
-    assert ended.returncode == 2 and "CORPUS QUERIES OUT" in ended.stderr and not ended.stdout
+    with pytest.raises(SystemExit) as ended:
+        pipelines.main("trackstar", arguments)
+    said = capsys.readouterr()
+    assert ended.value.code == 2 and "CORPUS QUERIES OUT" in said.err and not said.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "near"),
+    [(("--procesess", "2"), "--processes"), (("--only", "rankings/trackstr"), "rankings/trackstar")],
+)
+def test_an_option_and_a_step_that_do_not_exist_are_told_from_the_nearest(arguments, near, capsys):
+    """Law: code 2, and the name that was probably meant."""
+    try:
+        assert pipelines.main("trackstar", ["c", "q", "o", *arguments]) == 2
+    except SystemExit as ended:
+        assert ended.code == 2
+    assert f"did you mean `{near}`?" in capsys.readouterr().err
