@@ -57,6 +57,7 @@ EXTRAS = {
         "nbformat>=5.10",
         "pytest>=9.0",
         "pyyaml>=6.0",
+        "setuptools>=77",  # A test builds a wheel.
         "ruff==0.17.6",  # Pinned: another version formats otherwise, and `make check` would fail by itself.
         "torch==2.13.0",  # Pinned: what imported models are compared with. `make test` takes a build without CUDA.
         "transformers>=5.20",

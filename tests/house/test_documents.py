@@ -7,7 +7,7 @@ import sys
 from jax_tda.jobs import command, table
 from tests.house import tree
 
-VERBS = {*table.TABLE, *table.ALIASES, *command.PIPELINES, "study"}
+VERBS = {*table.TABLE, *table.ALIASES, *command.PIPELINES, "study", "help_pages"}
 DOCUMENTS = tree.files(".md")
 TEXTS = {str(path.relative_to(tree.ROOT)): path.read_text("utf-8") for path in DOCUMENTS}
 

@@ -11,6 +11,8 @@ MAY_WRITE = {
     "jax_tda.artifacts.lease",
     "jax_tda.models.checkpoints",
     "jax_tda.models.importers.field_page",  # A page of docs, at the word of a developer.
+    "jax_tda.jobs.help_pages",  # The help, likewise.
+    "jax_tda.jobs.templates",  # Copies of the examples, at the word of a user, over nothing that is there.
 }
 METHODS = {
     *("write_text", "mkdir", "rmtree", "unlink", "rmdir", "rename", "touch", "symlink_to", "removedirs"),
