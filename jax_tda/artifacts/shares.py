@@ -32,25 +32,27 @@ class Shares:
     Args:
       writer: the artifact that the work is for; every process makes its `Shares` at the same point.
       count: how many steps there are.
+      label: told apart from other divisions of the same artifact's work by it.
     """
 
-    def __init__(self, writer: Writer, count: int):
-        self._writer = writer
+    def __init__(self, writer: Writer, count: int, label: str = ""):
+        self._writer, self._label = writer, label
         divisions, self._records = processes.agree(self._divisions)
         self._count, left = count, np.arange(count)
         for division, made in enumerate(divisions[:-1]):
             # As it was found when the steps were next divided, whatever a process that was given up for dead did since.
             before = divisions[division + 1]["before"]
             parts = [
-                left[part :: made["shares"]][: before.get(_share(division, part), 0)] for part in range(made["shares"])
+                left[part :: made["shares"]][: before.get(self._share(division, part), 0)]
+                for part in range(made["shares"])
             ]
             left = np.setdiff1d(left, np.concatenate(parts), assume_unique=True)
         self._before: dict[str, int] = divisions[-1]["before"]
         self._division, count = len(divisions) - 1, divisions[-1]["shares"]
-        finished = [self._records.get(_share(self._division, part), 0) for part in range(count)]
+        finished = [self._records.get(self._share(self._division, part), 0) for part in range(count)]
         # Shares differ in length by one, and by what was kept of them; yet all processes take equally many turns.
         self._turns = max(len(left[part::count]) - finished[part] for part in range(count))
-        self._name = _share(self._division, processes.index())
+        self._name = self._share(self._division, processes.index())
         self._mine = left[processes.index() :: count]
         self._done = self._kept_steps = finished[processes.index()]
         self._due = 0.0
@@ -58,11 +60,13 @@ class Shares:
     def _divisions(self) -> tuple[list[dict[str, Any]], dict[str, int]]:
         """Every division, the last being this run's, and the finished steps of every share."""
         units = self._writer.finished_units()
-        divisions = [units[name] for name in sorted(units) if name.startswith("division_")]
-        records = {name: facts["steps"] for name, facts in sorted(units.items()) if name.startswith("share_")}
+        divisions = [units[name] for name in sorted(units) if name.startswith(f"{self._label}division_")]
+        records = {
+            name: facts["steps"] for name, facts in sorted(units.items()) if name.startswith(f"{self._label}share_")
+        }
         if not divisions or divisions[-1]["shares"] != processes.count():
             made = {"shares": processes.count(), "before": records}
-            self._writer.finish_unit(f"division_{len(divisions):05d}", made)
+            self._writer.finish_unit(f"{self._label}division_{len(divisions):05d}", made)
             divisions.append(made)
         return divisions, records
 
@@ -102,11 +106,14 @@ class Shares:
         self._keep(state())
         processes.barrier("shares")
         records = processes.agree(lambda: self._divisions()[1])
-        own = {name: steps for name, steps in records.items() if name.startswith(_share(self._division))}
+        own = {name: steps for name, steps in records.items() if name.startswith(self._share(self._division))}
         kept = self._before | own
         if sum(kept.values()) != self._count:
             raise self._lost(f"{sum(kept.values())} of {self._count} steps")
         return [self._reading(name, steps) for name, steps in sorted(kept.items())]
+
+    def _share(self, division: int, part: int | None = None) -> str:
+        return f"{self._label}share_{division:05d}_" + ("" if part is None else f"{part:05d}")
 
     def _lost(self, got: str) -> InputError:
         return InputError(
@@ -142,7 +149,3 @@ class Shares:
             return array
 
         return read
-
-
-def _share(division: int, part: int | None = None) -> str:
-    return f"share_{division:05d}_" + ("" if part is None else f"{part:05d}")

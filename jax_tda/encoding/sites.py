@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from flax.linen.dtypes import promote_dtype
 
-from jax_tda.encoding import probe
+from jax_tda.encoding import direction_probe, probe
 from jax_tda.models.layout import Gathering
 
 
@@ -28,7 +28,7 @@ class Places(Protocol):
 _NAMES = {nn.Dense: "kernel", nn.DenseGeneral: "kernel", nn.Einsum: "kernel", nn.Embed: "embedding"}
 KERNELS = frozenset(_NAMES.values())
 # What stands beside a probed kernel; no parameter of the model's.
-BESIDE = frozenset((probe.PROBE, probe.LEFT, probe.RIGHT, probe.INVERSE_ROOT))
+BESIDE = frozenset((probe.PROBE, probe.LEFT, probe.RIGHT, probe.INVERSE_ROOT, *direction_probe.LEAVES))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -204,6 +204,9 @@ def _intercept(
 
     zero: jax.Array = module.get_variable("params", probe.PROBE)
     zero = zero.reshape(zero.shape[:2])
+    if not module.has_variable("params", probe.LEFT):
+        others = {leaf: beside_it(leaf) for leaf in direction_probe.LEAVES if module.has_variable("params", leaf)}
+        return shown.from_rows(direction_probe.attach(shown.to_rows(output), shown.x, zero, others))
     left, right = beside_it(probe.LEFT), beside_it(probe.RIGHT)
     rows = shown.to_rows(output)
     if shown.site.table:

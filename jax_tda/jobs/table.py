@@ -73,6 +73,18 @@ TABLE: Mapping[str, Job] = {
         "Mixes R for a task, takes its inverse root and the corpus's norms under it.",
     ),
     "score": Job("jax_tda.attribution.run:ScoreConfig", "Ranks the corpus for every query by its encodings."),
+    "estimate_factors": Job(
+        "jax_tda.rescoring.estimate_factors:EstimateFactorsConfig",
+        "Makes K-FAC's factors and EK-FAC's eigenvalues of a checkpoint.",
+    ),
+    "rescore": Job(
+        "jax_tda.rescoring.run:RescoreConfig",
+        "Scores candidates, or the whole corpus, exactly for every query, without projection or store.",
+        device_per_core=True,
+    ),
+    "rank_scores": Job(
+        "jax_tda.attribution.rank_scores:RankScoresConfig", "Ranks the corpus by the scores of pairs."
+    ),
     "score_densely": Job(
         "jax_tda.attribution.dense:ScoreDenselyConfig",
         "Scores every pair of passage and query by their encodings.",

@@ -1,0 +1,261 @@
+"""rescore: the exact influence of candidates, or of the whole corpus, on every query, without projection or store."""
+
+import dataclasses
+import io
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Literal
+
+import jax
+import numpy as np
+
+from jax_tda.artifacts import arrays, ranking
+from jax_tda.artifacts.artifact import Reader, Writer, begin, open_artifact
+from jax_tda.artifacts.together import by_first
+from jax_tda.core import files, processes
+from jax_tda.core import mesh as meshes
+from jax_tda.core.bounds import Bound
+from jax_tda.core.config import input_path, machine, settings
+from jax_tda.core.declared import declared
+from jax_tda.core.errors import InputError
+from jax_tda.core.mesh import MeshConfig
+from jax_tda.core.progress import Progress
+from jax_tda.core.quantities import MOST_AT_ONCE, Buckets, Damping, Path, Patterns, ShardRows, TokensAtOnce
+from jax_tda.data import corpus as corpora
+from jax_tda.data.batches import bucket_lengths, sweep
+from jax_tda.encoding import estimate_moments
+from jax_tda.encoding.blocks import DEFAULT_EXCLUDE
+from jax_tda.encoding.directed import DirectionScorer, Matrices
+from jax_tda.encoding.second_moments import of_checkpoint
+from jax_tda.models import checkpoint_artifact
+from jax_tda.rescoring import directions, estimate_factors
+
+KIND = "scores"
+UNIT = "nats of the target's log-probability for a unit of the document's weight along the direction"
+
+
+@dataclasses.dataclass(frozen=True)
+@declared("rescore")
+class RescoreConfig:
+    """What is scored, with which model, along which directions.
+
+    Args:
+      corpus: the tokenized corpus.
+      queries: the tokenized queries.
+      checkpoint: the model.
+      direction: `gradient` divides by nothing; `second_moments` by V^(2·power); `kfac` and `ekfac` by the damped Fisher
+        matrix of `factors`.
+      moments: of `estimate_second_moments`, for `second_moments`; empty for those of the checkpoint's optimizer.
+      factors: of `estimate_factors`, for `kfac` and `ekfac`.
+      power: of V, on either side of the product.
+      damping: added to eigenvalues, as a share of each layer's mean.
+      candidates: a ranking, `RANKINGS/METHOD.jsonl`, whose first passages are scored; empty for the whole corpus.
+      candidates_each: how many of each query's first.
+      exclude: patterns of parameters that are left out; empty for the default of `encode`.
+      memory: for the directions of the queries that are scored at once.
+      buckets: how many padded lengths; each costs a compilation.
+      tokens_per_batch: padded tokens at once.
+      examples_at_once: how many examples of a batch each device has in flight; 0 takes all, None what ran fastest.
+      unroll_layers: whether layers are compiled one by one; None what ran fastest.
+      shard_rows: examples between two times that scores are kept.
+      mesh: how devices share the work.
+    """
+
+    corpus: Path = input_path(required=True)
+    queries: Path = input_path(required=True)
+    checkpoint: Path = input_path(required=True)
+    direction: Literal["gradient", "second_moments", "kfac", "ekfac"] = "ekfac"
+    moments: Path = input_path()
+    factors: Path = input_path()
+    power: Annotated[float, Bound(0, 1)] = 0.25
+    damping: Damping = 0.1
+    candidates: Path = input_path()
+    candidates_each: Annotated[int, Bound(1, MOST_AT_ONCE, unit="passages")] = 1000
+    exclude: Patterns = ()
+    memory: Annotated[float, Bound(above=0, at_most=1e6, unit="GiB")] = machine(2.0)
+    buckets: Buckets = 3
+    tokens_per_batch: TokensAtOnce = 1024
+    examples_at_once: Annotated[int, Bound(0, MOST_AT_ONCE, unit="examples", meaning="0 for all")] | None = None
+    unroll_layers: bool | None = None
+    shard_rows: ShardRows = machine(1024)
+    mesh: MeshConfig = machine(MeshConfig())
+
+
+def plan(config: RescoreConfig, output: str) -> str:
+    """What the job would do."""
+    what = f"the first {config.candidates_each:,} of {config.candidates}" if config.candidates else "all"
+    said = f"rescore: {what} of {config.corpus} for {config.queries} along {config.direction} → {output}"
+    if config.checkpoint and config.queries:
+        queries, scorer = corpora.open_corpus(config.queries), _scorer(config)
+        each, at_once = _bytes(scorer), _at_once(config, scorer)
+        visits = -(-queries.count // at_once)
+        said += f"\n  {queries.count:,} queries, {at_once:,} at once of {each / 2**20:,.1f} MiB each"
+        said += f"; {visits} visits of the corpus, each of one exact encode and Q/T of a forward pass more"
+    return said
+
+
+@by_first
+def run(config: RescoreConfig, output: str) -> Reader:
+    """Writes `scores` float32 [queries, examples], NaN where a pair was no candidate, and the ids of both.
+
+    A positive score says: training on this passage makes the target likelier.
+    """
+    meshes.one_cpu_device_per_core()
+    checkpoint = checkpoint_artifact.open_checkpoint(config.checkpoint)
+    corpus, queries = corpora.open_corpus(config.corpus), corpora.open_corpus(config.queries)
+    inputs = {"corpus": corpus.reader, "queries": queries.reader, "checkpoint": checkpoint.reader}
+    for made in (corpus.reader, queries.reader):
+        checkpoint_artifact.check_fits(checkpoint.reader, made)
+    chosen, read_from = _candidates(config, corpus, queries)
+    given = _needed(config, inputs)
+    writer = begin(output, KIND, settings(config), inputs | ({"candidates": read_from} if read_from else {}))
+    if isinstance(writer, Reader):
+        return writer
+    scorer = _scorer(config)
+    made_with = given(scorer)
+    size = min(_at_once(config, scorer), queries.count)
+    array = writer.array("scores", (queries.count, corpus.count), "float32", size)
+    blocks = [np.arange(start, min(start + size, queries.count)) for start in range(0, queries.count, size)]
+    visits = [
+        np.arange(corpus.count) if chosen is None else np.unique(np.concatenate([chosen[int(row)] for row in block]))
+        for block in blocks
+    ]
+    progress = Progress("rescore", sum(map(len, visits)), "passages")
+    for number, (block, rows) in enumerate(zip(blocks, visits, strict=True)):
+        if f"block_{number:06d}" in writer.finished_units():
+            progress.advance(len(rows))
+            continue
+        values = np.full((len(block), corpus.count), np.nan, np.float32)
+        along = directions.make(config.direction, _gradients(scorer, queries, block), made_with)
+        placed = scorer.place(along)
+        for columns, found in _kept_scores(writer, number, scorer, placed, corpus, rows, config, progress):
+            values[:, columns] = found
+        if chosen is not None:
+            for row, query in enumerate(block):
+                values[row, np.setdiff1d(np.arange(corpus.count), chosen[int(query)])] = np.nan
+        array.write_shard(int(block[0]), np.where(np.isfinite(values), values, np.float32(np.nan)))
+        writer.finish_unit(f"block_{number:06d}", {})
+    writer.write_lines("query_ids.jsonl", ({"id": name} for name in queries.ids))
+    writer.write_lines("ids.jsonl", ({"id": name} for name in corpus.ids))
+    facts = {"queries": queries.count, "examples": corpus.count, "unit": UNIT, "sign": "positive: makes likelier"}
+    return writer.finish(facts | {"checkpoint": checkpoint.reader.manifest.digest})
+
+
+def _needed(config: RescoreConfig, inputs: dict[str, Reader]) -> Callable[[DirectionScorer], directions.Given]:
+    """Opens what the direction is made with, before anything is computed; gives what makes it for a scorer."""
+    needs = directions.KINDS[config.direction].needs
+    if needs == "factors" and not config.factors:
+        raise InputError(
+            f"the direction {config.direction} needs factors",
+            got="rescore.factors = ''",
+            expected="the output of estimate_factors for this checkpoint",
+            remedy="run estimate_factors and give its path as rescore.factors",
+        )
+    checkpoint = checkpoint_artifact.open_checkpoint(config.checkpoint)
+    factors = moments = None
+    if needs == "factors":
+        factors = estimate_factors.read(config.factors, checkpoint)
+        inputs["factors"] = open_artifact(config.factors, estimate_factors.KIND)
+    if needs == "moments" and config.moments:
+        moments = estimate_moments.read(config.moments, checkpoint)
+        inputs["moments"] = open_artifact(config.moments, estimate_moments.KIND)
+    elif needs == "moments":
+        moments = of_checkpoint(checkpoint, None)[1]
+
+    def given(scorer: DirectionScorer) -> directions.Given:
+        matrices = {matrix.path: matrix for matrix in scorer.plan.matrices}
+        if factors is not None and set(factors) != set(matrices):
+            raise InputError(
+                f"the factors {config.factors} are of other parameters",
+                got=f"of one alone: {', '.join(sorted(set(factors) ^ set(matrices))[:3])}",
+                expected=f"factors of the {len(matrices)} parameters that are scored",
+                remedy="give rescore.exclude and estimate_factors.exclude the same patterns",
+            )
+        return directions.Given(matrices, config.power, config.damping, moments, factors)
+
+    return given
+
+
+def _candidates(
+    config: RescoreConfig, corpus: corpora.Corpus, queries: corpora.Corpus
+) -> tuple[dict[int, np.ndarray] | None, Reader | None]:
+    """Each query's candidates as rows of the corpus, and the ranking that they are of; None for all."""
+    if not config.candidates:
+        return None, None
+    lines, reader = ranking.read(config.candidates)
+    row_of = {name: row for row, name in enumerate(corpus.ids)}
+    ranked = {line["query_id"]: [entry["id"] for entry in line["proponents"]] for line in lines}
+    strange = [name for name in queries.ids if name not in ranked]
+    strange += [name for names in ranked.values() for name in names[: config.candidates_each] if name not in row_of]
+    if strange:
+        raise InputError(
+            f"the candidates {config.candidates} are not of these queries and this corpus",
+            got=f"{len(strange)} ids that do not fit, such as {strange[0]!r}",
+            expected="a ranking of this corpus for these queries",
+            remedy="give the ranking that was made from them",
+        )
+    rows = [np.array([row_of[n] for n in ranked[name][: config.candidates_each]], np.int64) for name in queries.ids]
+    return dict(enumerate(rows)), reader
+
+
+def _scorer(config: RescoreConfig) -> DirectionScorer:
+    checkpoint = checkpoint_artifact.open_checkpoint(config.checkpoint)
+    return DirectionScorer(
+        checkpoint.model,
+        checkpoint.params(),
+        exclude=config.exclude or DEFAULT_EXCLUDE,
+        examples_at_once=config.examples_at_once,
+        unroll_layers=config.unroll_layers,
+        mesh=meshes.make_mesh(config.mesh),
+    )
+
+
+def _bytes(scorer: DirectionScorer) -> int:
+    return 4 * sum(max(1, m.layers) * m.rows * m.columns for m in scorer.plan.matrices)
+
+
+def _at_once(config: RescoreConfig, scorer: DirectionScorer) -> int:
+    """How many queries' directions fit, on every device of this machine's memory a copy."""
+    copies = len(scorer.mesh.local_devices) if scorer.mesh is not None else 1
+    return max(1, int(config.memory * 2**30 / (_bytes(scorer) * copies)))
+
+
+def _gradients(scorer: DirectionScorer, queries: corpora.Corpus, block: np.ndarray) -> Matrices:
+    length = int(-(-queries.spans[:, 0].max() // 8) * 8)
+    rows = list(scorer.gradients(queries.examples(block, length, len(block))))
+    return {path: np.stack([row[path] for row in rows]) for path in rows[0]}
+
+
+def _kept_scores(
+    writer: Writer,
+    block: int,
+    scorer: DirectionScorer,
+    placed: Mapping[str, jax.Array],
+    corpus: corpora.Corpus,
+    rows: np.ndarray,
+    config: RescoreConfig,
+    progress: Progress,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(rows of the corpus, scores [Q, n]) part after part; a part that was kept is read instead of computed."""
+    lengths = corpus.spans[:, 0]
+    buckets = bucket_lengths(lengths, config.buckets)
+    with processes.stoppable() as stop:
+        for start in range(0, len(rows), config.shard_rows):
+            part = rows[start : start + config.shard_rows]
+            path = str(writer.scratch() / f"block_{block:06d}_{config.shard_rows}_{start:09d}.npy")
+            if files.exists(path):
+                yield part, np.load(io.BytesIO(files.read(path)), allow_pickle=False)
+                progress.advance(len(part))
+                continue
+            place, found = {int(row): at for at, row in enumerate(part)}, None
+            for batch, length, size in sweep(part, lengths[part], buckets, config.tokens_per_batch):
+                scores = scorer.scores(placed, corpus.examples(batch, length, size))[: len(batch)].T
+                found = np.empty((len(scores), len(part)), np.float32) if found is None else found
+                found[:, [place[int(row)] for row in batch]] = scores
+                progress.advance(len(batch))
+            assert found is not None
+            data = io.BytesIO()
+            np.save(data, found)
+            arrays.write_atomically(path, data.getvalue())
+            yield part, found
+            if stop.asked():
+                stop.now()
