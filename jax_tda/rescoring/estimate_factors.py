@@ -152,7 +152,7 @@ def _batches(config: EstimateFactorsConfig, examples: corpora.Corpus) -> tuple[l
         generator = seeds.generator(config.seed, "factors", "sample")
         sample = np.sort(generator.choice(sample, config.sample_size, replace=False))
     buckets = bucket_lengths(lengths, config.buckets)
-    return list(sweep(sample, lengths, buckets, config.tokens_per_batch)), len(sample)
+    return list(sweep(sample, lengths[sample], buckets, config.tokens_per_batch)), len(sample)
 
 
 def _summed(
