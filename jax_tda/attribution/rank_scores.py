@@ -7,10 +7,11 @@ import numpy as np
 
 from jax_tda.artifacts import ranking
 from jax_tda.artifacts.artifact import Reader, begin, open_artifact
+from jax_tda.artifacts.method_words import MethodWords, as_facts
 from jax_tda.artifacts.together import by_first
 from jax_tda.attribution import dense, lines
 from jax_tda.attribution.top_k import Best, Ends
-from jax_tda.core.config import input_path, settings
+from jax_tda.core.config import input_path, naming, settings
 from jax_tda.core.declared import declared
 from jax_tda.core.errors import InputError
 from jax_tda.core.quantities import Name, Path, TopK
@@ -29,12 +30,14 @@ class RankScoresConfig:
       answers: which queries the model answers exactly, carried into the ranking.
       method: the ranking's name.
       top_k: how many of each end are kept.
+      words: how tables and pages show the method.
     """
 
     scores: Path = input_path(required=True)
     answers: Path = input_path(required=True)
     method: Name = "rescored"
     top_k: TopK = 100
+    words: MethodWords = naming(MethodWords())
 
 
 def plan(config: RankScoresConfig, output: str) -> str:
@@ -71,4 +74,4 @@ def run(config: RankScoresConfig, output: str) -> Reader:
     rows = lines.of(map(ends_of, range(len(names))), names, ids, exact, config.top_k)
     count = writer.write_lines(f"{config.method}.jsonl", rows)
     kept = {name: scores.manifest.facts[name] for name in ("unit", "sign") if name in scores.manifest.facts}
-    return writer.finish({"method": config.method, "queries": count} | kept)
+    return writer.finish({"method": config.method, "queries": count} | kept | as_facts(config.words))
