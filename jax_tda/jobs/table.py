@@ -82,9 +82,7 @@ TABLE: Mapping[str, Job] = {
         "Scores candidates, or the whole corpus, exactly for every query, without projection or store.",
         device_per_core=True,
     ),
-    "rank_scores": Job(
-        "jax_tda.attribution.rank_scores:RankScoresConfig", "Ranks the corpus by the scores of pairs."
-    ),
+    "rank_scores": Job("jax_tda.attribution.rank_scores:RankScoresConfig", "Ranks the corpus by the scores of pairs."),
     "score_densely": Job(
         "jax_tda.attribution.dense:ScoreDenselyConfig",
         "Scores every pair of passage and query by their encodings.",
