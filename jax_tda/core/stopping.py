@@ -6,6 +6,7 @@ nothing would be lost that it could still keep, this thread ends the process wit
 an artifact is finished when its manifest is, and the lease of a process that runs no more is anybody's.
 """
 
+import atexit
 import contextlib
 import os
 import signal
@@ -44,6 +45,8 @@ def listen() -> None:
     except ValueError:  # Another thread than the main one hears no signals.
         return
     signal.signal(signal.SIGTERM, leave)
+    # Python takes its handlers back before it tears its modules down; what has ended by then has ended.
+    atexit.register(signal.signal, signal.SIGTERM, signal.SIG_IGN)
     threading.Thread(target=_watch, name="stopping", daemon=True).start()
 
 

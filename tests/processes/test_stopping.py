@@ -68,6 +68,15 @@ def test_a_call_that_does_not_come_back_is_left_with_code_75(work):
     assert process.returncode == 75 and said.count("stopped, as asked") == 1, said
 
 
+def test_a_job_that_has_ended_is_not_killed_while_python_takes_itself_apart():
+    """Law: its code is its own; an object of a module is deleted after Python has given its handlers back."""
+    late = "import os\nclass Late:\n  def __del__(self, kill=os.kill, pid=os.getpid()): kill(pid, 15)\nkept = Late()\n"
+    ended = subprocess.run(
+        [sys.executable, "-c", PREAMBLE + late + "sys.exit(2)"], cwd=tree.ROOT, capture_output=True, check=False
+    )
+    assert ended.returncode == 2, ended.stderr
+
+
 def test_steps_that_are_not_kept_yet_are_kept_first():
     """Law: from the second step on the process is left alone until what was done is kept."""
     process = started("-c", PREAMBLE + LATER_STEP)
