@@ -84,7 +84,7 @@ SETTINGS: dict[str, dict[str, object]] = {
         **{"facts": 120, "prose": 10, "context": 128, "steps": 10, "text_size": 64, "query_weight": 0.5},
         **{"kernels": ("gaussian",), "buckets": 1, "bandwidth_factors": (0.5, 1.0, 2.0), "held_out": 30, "sample": 30},
         **{"draws": 2, "permutations": 19, "pairs": 5, "copies": (1, 2), "background": 30, "tuning_steps": 5},
-        **{"tuning_rate": 1e-2, **_TINY, **_FAST, **_FEW},
+        **{"tuning_rate": 1e-2, **_TINY, **_FAST, **_FEW, "tail_patch.queries": 8},
     },
     "study_acquisition": {
         **_STUDY,
