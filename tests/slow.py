@@ -12,6 +12,7 @@ SLOW = (
     "house/test_colabs.py",
     "jobs/test_meshes.py",
     "planning/test_compiled.py",
+    "retraining/test_bank.py",
     "processes/",
     "road/",
     "stores/",

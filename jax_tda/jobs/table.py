@@ -100,6 +100,11 @@ TABLE: Mapping[str, Job] = {
         "jax_tda.baselines.run:RankBaselineConfig",
         "Ranks the corpus without gradients: BM25, gold, random.",
     ),
+    "bank": Job(
+        "jax_tda.retraining.bank:BankConfig",
+        "Trains the model again and again, each time without some documents, and keeps what each says of every query.",
+        device_per_core=True,
+    ),
     "evaluate": Job("jax_tda.evaluation.run:EvaluateConfig", "Judges rankings, whoever made them."),
     "show": Job("jax_tda.viewer.run:ShowConfig", "Makes the page."),
     "plan": Job(

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-from typing import Any
 
 import jax
 import numpy as np
@@ -14,10 +13,10 @@ from jax_tda.core.declared import declared
 from jax_tda.core.mesh import MeshConfig
 from jax_tda.core.quantities import Buckets, Path, Seed, Steps, StepsOrNone, TokensAtOnce
 from jax_tda.data import train_vocabulary
-from jax_tda.data.batches import Epochs, bucket_lengths
-from jax_tda.data.corpus import Corpus, open_corpus
+from jax_tda.data.corpus import open_corpus
 from jax_tda.models import checkpoint_artifact, checkpoints
 from jax_tda.models.decoder import Decoder, DecoderConfig
+from jax_tda.training.batches import TrainingBatches
 from jax_tda.training.loop import TrainingConfig, train
 from jax_tda.training.optimizers import OptimizerConfig
 
@@ -81,12 +80,13 @@ def run(config: PretrainConfig, output: str) -> Reader:
         return writer
     training = TrainingConfig(config.steps, config.seed, config.log_every, 0, config.save_every)
     scratch, mesh = writer.scratch(), meshes.make_mesh(config.mesh)
+    batches = TrainingBatches(corpus, config.buckets, config.tokens_per_batch, config.seed, mesh.shape[meshes.DATA])
     seen: dict[str, float] = {}
     state = train(
         Decoder(decoder),
         config.optimizer,
         training,
-        _batches(corpus, config, mesh.shape[meshes.DATA]),
+        batches.batch,
         mesh=mesh,
         weights=config.mesh.weights,
         initial=functools.partial(initial.params, initial.layout(mesh, config.mesh.weights)) if initial else None,
@@ -108,20 +108,3 @@ def run(config: PretrainConfig, output: str) -> Reader:
             "vocabulary": facts["vocabulary"],
         }
     )
-
-
-def _batches(corpus: Corpus, config: PretrainConfig, groups: int) -> Any:
-    """step → batch. Batch sizes are multiples of the number of data groups, so that each has its share."""
-    lengths = corpus.spans[:, 0]
-    epochs = Epochs(lengths, bucket_lengths(lengths, config.buckets), config.tokens_per_batch, config.seed)
-    tokens = corpus.examples(np.arange(corpus.count), corpus.longest, corpus.count)
-
-    def batch(step: int) -> dict[str, np.ndarray]:
-        rows, length, size = epochs.batch(step)
-        size = -(-size // groups) * groups
-        padded = np.full(size, rows[0])
-        padded[: len(rows)] = rows
-        weights = tokens["loss_weights"][padded, :length] * (np.arange(size) < len(rows))[:, None]
-        return {"tokens": tokens["tokens"][padded, :length], "loss_weights": weights}
-
-    return batch
