@@ -56,6 +56,6 @@ def demand(there, what):
 
 
 def need(package):
-    """A package of that name, or the test in hand is skipped."""
-    demand(importlib.util.find_spec(package) is not None, f"no package {package}: `make venv` brings it")
+    """A package or module of that name, or the test in hand is skipped."""
+    demand(importlib.util.find_spec(package.split(".")[0]) is not None, f"no package {package}: `make venv` brings it")
     return importlib.import_module(package)

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from jax_tda.artifacts import lineage, method_words, ranking
+from jax_tda.artifacts import dense_scores, lineage, method_words, ranking
 from jax_tda.artifacts.artifact import Reader, begin, open_artifact
 from jax_tda.artifacts.together import by_first
 from jax_tda.core import mesh as meshes
@@ -22,10 +22,11 @@ from jax_tda.core.mesh import MeshConfig
 from jax_tda.core.quantities import Path, Seed
 from jax_tda.data import corpus as corpora
 from jax_tda.encoding import estimate_moments, second_moments
-from jax_tda.evaluation import belonging, retrieval, summary, tail_patch
-from jax_tda.evaluation.bootstrap import BootstrapConfig
+from jax_tda.evaluation import banked, belonging, retrieval, summary, tail_patch
+from jax_tda.evaluation.bootstrap import BootstrapConfig, mean_interval
 from jax_tda.evaluation.tail_patch import TailPatchConfig
 from jax_tda.models import checkpoint_artifact
+from jax_tda.retraining import bank_reader
 from jax_tda.training import optimizers
 from jax_tda.training.step import initial_state
 
@@ -43,6 +44,9 @@ class EvaluateConfig:
       queries: the tokenized queries with their gold.
       checkpoint: the model, for tail-patch; empty leaves tail-patch out.
       moments: second moments made by `estimate_second_moments`; empty for those of the checkpoint's optimizer.
+      bank: models trained without some documents, by `bank`; empty leaves out what retraining says.
+      scores: scores of every document for every query, by method, which LDS needs: what `score_densely` wrote, a .npy
+        or .npz file, a zarr array, or a folder of such.
       answers: which queries the model answers exactly; empty takes each ranking's own word for it.
       over: the queries that the report's main figures are over: `answered_exactly`, or `gained`, those whose target
         gained probability in the training that `answers` compares, or `all`.
@@ -57,6 +61,8 @@ class EvaluateConfig:
     queries: Path = input_path(required=True)
     checkpoint: Path = input_path()
     moments: Path = input_path()
+    bank: Path = input_path()
+    scores: Path = input_path()
     answers: Path = input_path()
     over: Literal["answered_exactly", "gained", "all"] = "answered_exactly"
     tail_patch: TailPatchConfig = dataclasses.field(default_factory=TailPatchConfig)
@@ -91,21 +97,33 @@ def run(config: EvaluateConfig, output: str) -> Reader:
         inputs["moments"] = open_artifact(config.moments, estimate_moments.KIND)
     if config.answers:
         inputs["answers"] = open_artifact(config.answers, "answers")
+    if config.bank:
+        inputs["bank"] = open_artifact(config.bank, bank_reader.KIND)
+        banked.check_belongs(inputs["bank"], inputs)
     rankings, readers, foreign = ranking.read_all(config.rankings)
     inputs |= {f"ranking_{name}": reader for name, reader in readers.items()}
     uncompared = belonging.compare(readers, foreign, inputs)
+    dense = dense_scores.read_all(config.scores) if config.scores else {}
+    banked.check_scores(dense, inputs)
+    inputs |= {f"scores_{name}": scores.reader for name, scores in dense.items() if scores.reader}
     for name, rows in rankings.items():
         belonging.check_rows(name, rows, corpus, queries)
     # A ranking without a manifest has no digest among the inputs, yet the report is of this one and no other.
-    writer = begin(output, KIND, settings(config) | {"foreign_rankings": foreign}, inputs, name="report")
+    described = settings(config) | {"foreign_rankings": foreign}
+    if strangers := {name: scores.digest for name, scores in dense.items() if scores.reader is None}:
+        described["foreign_scores"] = strangers
+    retrained, said = _retrained(config, inputs, corpus, queries, dense, rankings)
+    writer = begin(output, KIND, described, inputs, name="report")
     if isinstance(writer, Reader):
-        print(summary.table(writer.read_json("report.json")))
+        _show(writer.read_json("report.json"))
         return writer
     exact = _answered_exactly(inputs, rankings)
     counted = {"gained": lambda: _gained(inputs["answers"]), "all": lambda: set(queries.ids)}.get(
         config.over, lambda: exact
     )()
     tables = {name: judge_retrieval(rows, corpus, queries) for name, rows in rankings.items()}
+    for name, metrics in retrained.items():
+        tables.setdefault(name, {}).update(metrics)
     patched: dict[str, Any] | None = None
     if config.checkpoint:
         patched = judge_tail_patch(config, rankings, tables, corpus, queries)
@@ -126,6 +144,7 @@ def run(config: EvaluateConfig, output: str) -> Reader:
             "tail_patch": patched,
             "seconds": lineage.seconds([*inputs.values()]) | {"report": round(time.monotonic() - started, 3)},
             "seed": config.seed,
+            **said,
         },
         config.seed,
         config.bootstrap,
@@ -133,8 +152,32 @@ def run(config: EvaluateConfig, output: str) -> Reader:
     )
     writer.write_json("report.json", report)
     finished = writer.finish({"methods": sorted(rankings)})
-    print(summary.table(report))
+    _show(report)
     return finished
+
+
+def _show(report: Mapping[str, Any]) -> None:
+    print(summary.table(report))
+    if "bank" in report:
+        print("\n".join(banked.lines(report["bank"])))
+
+
+def _retrained(
+    config: EvaluateConfig,
+    inputs: Mapping[str, Reader],
+    corpus: corpora.Corpus,
+    queries: corpora.Corpus,
+    dense: Mapping[str, dense_scores.DenseScores],
+    rankings: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> tuple[dict[str, dict[str, banked.Table]], dict[str, Any]]:
+    """Tables of what a bank says of every method, and the report's section on the bank; nothing without a bank."""
+    if "bank" not in inputs:
+        demand(config, not dense, "scores", "only with evaluate.bank, which dense scores are judged by")
+        return {}, {}
+    bank = bank_reader.Bank(inputs["bank"])
+    found = banked.judge(bank, corpus, queries, dense, rankings)
+    mean = functools.partial(mean_interval, seed=config.seed, config=config.bootstrap)
+    return found, {"bank": banked.section(bank, mean, found, sorted({*rankings, *dense}))}
 
 
 def _answered_exactly(inputs: Mapping[str, Reader], rankings: Mapping[str, Sequence[Mapping[str, Any]]]) -> set[str]:

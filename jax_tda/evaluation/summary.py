@@ -22,6 +22,10 @@ METRICS = {
     "precision_at_10": "precision@10",
     "tail_patch": "tail-patch (pp)",
 }
+# What retraining says, in reports with a bank.
+BANKED = {"lds_half": "LDS half", "lds_drop": "LDS drop", "loo": "LOO", "qld": "QLD (nats)"}
+COLUMNS = METRICS | BANKED
+
 
 # Which queries the main figures are over, as a sentence about queries says it.
 OVER = {
@@ -84,7 +88,7 @@ def report(
     known = method_words.in_order({method: (words or {}).get(method, MethodWords()) for method in per_query})
     methods = {
         method: {
-            name: _said(mean_interval(table.values(), seed, config))
+            name: as_reported(mean_interval(table.values(), seed, config))
             for name, table in _tables(per_query[method], chosen).items()
         }
         for method in known
@@ -93,14 +97,16 @@ def report(
     for left, right in ((left, right) for left, said in known.items() for right in said.compared_with):
         if right in per_query:
             a, b = _tables(per_query[left], chosen), _tables(per_query[right], chosen)
-            differences[f"{left}-{right}"] = {name: _said(paired(a[name], b[name], seed, config)) for name in a}
+            differences[f"{left}-{right}"] = {
+                name: as_reported(paired(a[name], b[name], seed, config)) for name in a if name in b
+            }
     said = {name: method_words.as_facts(known[name]) for name in known}
     said = {name: facts["words"] for name, facts in said.items() if facts}
     counts = _counts(per_query, chosen, settings)
     return {"methods": methods, "words": said, "paired": differences, "queries": counts, **settings}
 
 
-def _said(interval: Interval) -> dict[str, Any]:
+def as_reported(interval: Interval) -> dict[str, Any]:
     """The interval as it stands in a report: without ends, and with the reason, where the queries are few."""
     if 0 < interval.n < FEWEST:
         return interval.as_dict() | {"low": None, "high": None, "reason": TOO_FEW}
@@ -109,9 +115,10 @@ def _said(interval: Interval) -> dict[str, Any]:
 
 def _tables(tables: Mapping[str, Mapping[str, float | None]], counted: Collection[str]) -> dict[str, dict]:
     chosen: dict[str, dict] = {}
-    for metric in JUDGED:
+    judged = (*JUDGED, *(metric for metric in BANKED if metric in tables))
+    for metric in judged:
         chosen[metric] = _only(tables.get(metric, {}), counted)
-    for metric in JUDGED:
+    for metric in judged:
         chosen[f"{metric}_all"] = dict(tables.get(metric, {}))
     for metric in WEAK:
         chosen[metric] = _only(tables.get(metric, {}), counted)
@@ -132,13 +139,13 @@ def _counts(per_query: PerQuery, counted: Collection[str], settings: Mapping[str
 
 
 def _check(per_query: PerQuery, settings: Mapping[str, Any]) -> None:
-    known = {*JUDGED, *WEAK}
+    known = {*JUDGED, *WEAK, *BANKED}
     for method, tables in per_query.items():
         if unknown := sorted(set(tables) - known):
             raise InputError(
                 f"The ranking {method!r} was judged by a metric that no report has.",
                 got=", ".join(unknown),
-                expected=", ".join((*JUDGED, *WEAK)),
+                expected=", ".join((*JUDGED, *WEAK, *BANKED)),
                 remedy="Name the per-query tables by these metrics.",
             )
     if taken := sorted({"methods", "words", "paired", "queries"} & set(settings)):
@@ -178,23 +185,31 @@ def table(report: Mapping[str, Any]) -> str:
     return "\n".join([*lines, "", *_notes(report)])
 
 
+def columns(report: Mapping[str, Any]) -> dict[str, str]:
+    """The metrics of a report by name: those of retraining where some method has them."""
+    there = {metric for intervals in report["methods"].values() for metric in intervals}
+    return {metric: label for metric, label in COLUMNS.items() if metric in METRICS or metric in there}
+
+
 def _methods(report: Mapping[str, Any], ending: str) -> list[str]:
     """A line for each method, over the queries that the ending of a metric's name says."""
+    metrics = columns(report)
     rows = [
-        [said.label or name, *(_cell(report["methods"][name].get(m + ending), m) for m in METRICS)]
+        [said.label or name, *(_cell(report["methods"][name].get(m + ending), m) for m in metrics)]
         for name, said in method_words.of_report(report).items()
     ]
-    return _aligned([["method", *METRICS.values()], *rows])
+    return _aligned([["method", *metrics.values()], *rows])
 
 
 def _differences(report: Mapping[str, Any], ending: str) -> list[str]:
     """A line for each pair of which some difference has queries enough."""
+    metrics = columns(report)
     rows = [
-        [pair.replace("-", " - "), *(_cell(found.get(m + ending), m, signed=True) for m in METRICS)]
+        [pair.replace("-", " - "), *(_cell(found.get(m + ending), m, signed=True) for m in metrics)]
         for pair, found in report["paired"].items()
-        if any((found.get(m + ending) or {"n": 0})["n"] >= FEWEST for m in METRICS)
+        if any((found.get(m + ending) or {"n": 0})["n"] >= FEWEST for m in metrics)
     ]
-    return _aligned([["paired difference, same queries", *METRICS.values()], *rows]) if rows else []
+    return _aligned([["paired difference, same queries", *metrics.values()], *rows]) if rows else []
 
 
 def _cell(interval: Mapping[str, Any] | None, metric: str, signed: bool = False) -> str:
@@ -237,7 +252,7 @@ def _notes(report: Mapping[str, Any]) -> list[str]:
 def _samples(report: Mapping[str, Any], ending: str) -> list[str]:
     """The number of queries behind each column: one number, or a span where the methods differ."""
     samples = []
-    for metric, label in METRICS.items():
+    for metric, label in columns(report).items():
         counts = sorted({(intervals.get(metric + ending) or {"n": 0})["n"] for intervals in report["methods"].values()})
         span = "" if not counts else f" {counts[0]:,}" if len(counts) == 1 else f" {counts[0]:,} to {counts[-1]:,}"
         samples.append(label.removesuffix(" (pp)") + span)

@@ -31,6 +31,11 @@ class Bank:
         """The numbers of the members of a kind."""
         return [number for number, member in enumerate(self.members) if member["kind"] == kind]
 
+    @property
+    def firsts(self) -> list[int]:
+        """The numbers of first documents that were left out, ascending."""
+        return sorted({self.members[number]["k"] for number in self.of("control")})
+
     def _all(self, name: str) -> np.ndarray:
         array = self.reader.array(name)
         return array.read(0, array.shape[0])

@@ -5,7 +5,7 @@ from html import escape
 from typing import Any
 
 from jax_tda.artifacts.method_words import of_report
-from jax_tda.evaluation.summary import FEWEST, METRICS, counted_queries, few
+from jax_tda.evaluation.summary import COLUMNS, FEWEST, counted_queries, few
 
 _WIDTH, _HEIGHT = 168, 14
 # Which queries, and which passages count as correct: the ending of a metric's name, and what the page calls it.
@@ -43,7 +43,7 @@ def differences(report: Mapping[str, Any]) -> str:
     rows = [
         (labels.get(pair, pair), "", intervals, False)
         for pair, intervals in report["paired"].items()
-        if any((intervals.get(metric + ending) or {"n": 0})["n"] >= FEWEST for metric in METRICS)
+        if any((intervals.get(metric + ending) or {"n": 0})["n"] >= FEWEST for metric in COLUMNS)
     ]
     if not rows:
         return ""
@@ -70,9 +70,9 @@ def _table(
     heading: str,
     signed: bool = False,
 ) -> str:
-    metrics = [metric for metric in METRICS if any((metric + ending) in intervals for _, _, intervals, _ in rows)]
+    metrics = [metric for metric in COLUMNS if any((metric + ending) in intervals for _, _, intervals, _ in rows)]
     scales = {metric: _scale([intervals.get(metric + ending) for _, _, intervals, _ in rows]) for metric in metrics}
-    head = "".join(f'<th scope="col">{escape(METRICS[metric])}</th>' for metric in metrics)
+    head = "".join(f'<th scope="col">{escape(COLUMNS[metric])}</th>' for metric in metrics)
     body = []
     for label, about, intervals, chosen in rows:
         small = f"<small>{escape(about)}</small>" if about else ""
@@ -131,5 +131,5 @@ def _numbers(methods: Mapping[str, Any], ending: str) -> bool:
     return any(
         intervals.get(metric + ending) and intervals[metric + ending]["n"]
         for intervals in methods.values()
-        for metric in METRICS
+        for metric in COLUMNS
     )
