@@ -11,7 +11,6 @@ from jax_tda.artifacts.dense_scores import DenseScores
 from jax_tda.core.errors import InputError
 from jax_tda.data.corpus import Corpus
 from jax_tda.evaluation import counterfactual
-from jax_tda.evaluation.bootstrap import Interval
 from jax_tda.evaluation.by_document import ByDocument
 from jax_tda.retraining.bank_reader import Bank
 from jax_tda.retraining.subsets import Documents
@@ -19,7 +18,7 @@ from jax_tda.retraining.subsets import Documents
 # Correlations over fewer members say nothing.
 FEWEST_MEMBERS = 3
 Table = dict[str, float | None]
-Mean = Callable[[Sequence[float | None]], Interval]
+Mean = Callable[[Sequence[float | None]], dict[str, Any]]
 
 
 def check_belongs(bank: Reader, judged_with: Mapping[str, Reader]) -> None:
@@ -35,17 +34,20 @@ def check_belongs(bank: Reader, judged_with: Mapping[str, Reader]) -> None:
     if "checkpoint" not in judged_with:
         return
     made = judged_with["checkpoint"].manifest
-    recipes = [bank.manifest.settings["pretrain"], made.settings]
-    starts = [one.inputs.get("initial", {}).get("digest") for one in (bank.manifest, made)]
-    ours, theirs = (_flat(recipe) | {"initial": start} for recipe, start in zip(recipes, starts, strict=True))
-    differ = sorted(name for name in ours | theirs if ours.get(name, "-") != theirs.get(name, "-"))
-    if differ:
-        got, expected = ("; ".join(f"{n}: {one.get(n, '-')}" for n in differ[:5]) for one in (ours, theirs))
+    bank_recipe = _recipe(bank.manifest.settings["pretrain"], bank)
+    recipe = _recipe(made.settings, judged_with["checkpoint"])
+    names = sorted(name for name in bank_recipe | recipe if bank_recipe.get(name, "-") != recipe.get(name, "-"))[:5]
+    if names:
+        got, expected = ("; ".join(f"{n}: {one.get(n, '-')}" for n in names) for one in (bank_recipe, recipe))
         raise _stranger(bank, "of another recipe than the checkpoint", got, expected)
 
 
+def _recipe(settings: Mapping[str, Any], made: Reader) -> dict[str, Any]:
+    """Settings by their full names, `optimizer.peak_rate`, and what training began from."""
+    return _flat(settings) | {"initial": made.manifest.inputs.get("initial", {"digest": "none"})["digest"]}
+
+
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Settings by their full names, `optimizer.peak_rate`."""
     found: dict[str, Any] = {}
     for name, value in settings.items():
         found |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
@@ -186,7 +188,7 @@ def section(bank: Bank, mean: Mean, judged: Mapping[str, Mapping[str, Any]], met
 
     Args:
       bank: the bank.
-      mean: numbers of queries to their mean with its interval.
+      mean: numbers of queries to their mean with its interval, as a report holds it.
       judged: what `judge` found.
       methods: everything that is judged, of which those without dense scores are named.
     """
@@ -212,11 +214,11 @@ def _ceilings(bank: Bank, mean: Mean) -> dict[str, Any]:
         if len(again) >= FEWEST_MEMBERS:
             first = [bank.members[number]["member"] for number in again]
             values = counterfactual.spearman(log_p[again].T, log_p[first].T)
-            found[f"{kind}_reseeded"] = mean(values).as_dict() | {"members": len(again)}
+            found[f"{kind}_reseeded"] = mean(values) | {"members": len(again)}
         repeats = bank.of("full") + bank.of("repeat")
         if len(repeats) >= FEWEST_MEMBERS and len(members) >= FEWEST_MEMBERS:
             values = counterfactual.reliability(log_p[repeats], log_p[members])
-            found[f"{kind}_repeats"] = mean(values).as_dict() | {"members": len(repeats)}
+            found[f"{kind}_repeats"] = mean(values) | {"members": len(repeats)}
     return found
 
 
@@ -229,14 +231,14 @@ def _removal(bank: Bank, method: str, mean: Mean) -> dict[str, Any]:
         place = [bank.query_ids.index(query) for query in least]
         by_chance = (~bank.exact[np.ix_(controls, place)]).mean(axis=0)
         curve[str(k)] = {
-            "rise": mean(list(rises.values())).as_dict(),
-            "blind": mean([blind[query] for query in rises]).as_dict(),
-            "difference": mean([rise - blind[query] for query, rise in rises.items()]).as_dict(),
-            "flipped": mean([float(found is not None and found <= k) for found in least.values()]).as_dict(),
-            "flipped_blind": mean(by_chance.tolist()).as_dict(),
+            "rise": mean(list(rises.values())),
+            "blind": mean([blind[query] for query in rises]),
+            "difference": mean([rise - blind[query] for query, rise in rises.items()]),
+            "flipped": mean([float(found is not None and found <= k) for found in least.values()]),
+            "flipped_blind": mean(by_chance.tolist()),
         }
     flipped = [found for found in least.values() if found is not None]
-    return {"curve": curve, "flip": {"least_k": mean(flipped).as_dict(), "never": len(least) - len(flipped)}}
+    return {"curve": curve, "flip": {"least_k": mean(flipped), "never": len(least) - len(flipped)}}
 
 
 def check_scores(dense: Mapping[str, DenseScores], judged_with: Mapping[str, Reader]) -> None:
@@ -282,4 +284,6 @@ def lines(said: Mapping[str, Any]) -> list[str]:
 def _shown(interval: Mapping[str, Any], sign: str = "") -> str:
     if interval["mean"] is None:
         return "-"
+    if interval["low"] is None:
+        return f"{interval['mean']:{sign}.3f} (n = {interval['n']})"
     return f"{interval['mean']:{sign}.3f} [{interval['low']:{sign}.3f}, {interval['high']:{sign}.3f}]"

@@ -176,7 +176,10 @@ def _retrained(
         return {}, {}
     bank = bank_reader.Bank(inputs["bank"])
     found = banked.judge(bank, corpus, queries, dense, rankings)
-    mean = functools.partial(mean_interval, seed=config.seed, config=config.bootstrap)
+
+    def mean(values: Sequence[float | None]) -> dict[str, Any]:
+        return summary.said(mean_interval(values, config.seed, config.bootstrap))
+
     return found, {"bank": banked.section(bank, mean, found, sorted({*rankings, *dense}))}
 
 
