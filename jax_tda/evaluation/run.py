@@ -178,7 +178,7 @@ def _retrained(
     found = banked.judge(bank, corpus, queries, dense, rankings)
 
     def mean(values: Sequence[float | None]) -> dict[str, Any]:
-        return summary.said(mean_interval(values, config.seed, config.bootstrap))
+        return summary.as_reported(mean_interval(values, config.seed, config.bootstrap))
 
     return found, {"bank": banked.section(bank, mean, found, sorted({*rankings, *dense}))}
 
