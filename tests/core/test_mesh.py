@@ -96,3 +96,16 @@ def test_each_core_is_a_device_unless_the_user_said_otherwise(given, devices):
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     found, cores = done.stdout.split()
     assert found == (cores if devices == "cores" else devices)
+
+
+def test_a_job_that_shares_a_process_has_the_devices_that_it_would_have_alone(monkeypatch):
+    """Law: of CPU devices made for other jobs a mesh takes the first; of those that the user asked for, all."""
+    assert jax.device_count() == 8
+    with meshes.devices_of_a_job(False):
+        assert meshes.make_mesh().size == 8
+    monkeypatch.setattr(meshes, "_ours", [8])
+    with meshes.devices_of_a_job(False):
+        assert meshes.make_mesh().size == 1
+    with meshes.devices_of_a_job(True):
+        assert meshes.make_mesh().size == 8
+    assert meshes.make_mesh().size == 8

@@ -136,3 +136,14 @@ def test_an_option_and_a_step_that_do_not_exist_are_told_from_the_nearest(argume
     except SystemExit as ended:
         assert ended.code == 2
     assert f"did you mean `{near}`?" in capsys.readouterr().err
+
+
+def test_a_dry_run_checks_every_setting_and_says_each_step_in_its_order(tmp_path, capsys):
+    """Law: a line or more per step, nothing is written; what waits for an earlier step says for which."""
+    assert pipelines.main("trackstar", ["c", "q", str(tmp_path / "o"), "--dry_run"]) == 0
+    said = capsys.readouterr().out
+    order = [line.partition(":")[0] for line in said.splitlines() if not line.startswith(" ")]
+    assert order == verbs(printed("c", "q", str(tmp_path / "o"))) and not list(tmp_path.iterdir())
+    assert "tokenize: after vocabulary, queries →" in said
+    assert pipelines.main("trackstar", ["c", "q", "o", "--dry_run", "--gin_bindings=page.shown_querys=5"]) == 2
+    assert "did you mean `shown_queries`?" in capsys.readouterr().err

@@ -77,3 +77,14 @@ def test_ten_kills_of_the_whole_pipeline_change_no_number(gone, tmp_path):
         n: v for n, v in theirs.items() if "manifest" not in n
     }, seed
     assert sum(code == -signal.SIGKILL for code, _ in kills) >= 5
+
+
+@pytest.mark.nightly
+def test_a_process_for_every_step_makes_the_same_bytes(gone, tmp_path):
+    """Law: what a step shares a process with changes no bit; from the same checkpoint every file is equal."""
+    out = tmp_path / "out"
+    for name in KEPT:
+        shutil.copytree(gone.out / name, out / name)
+    ended = gone.command("--isolated", out=out)
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    assert files(out) == files(gone.out)
