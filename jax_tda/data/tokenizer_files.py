@@ -21,6 +21,7 @@ _REMEDY = "copy the file again; `AutoTokenizer.from_pretrained(folder).save_pret
 
 _TOKEN, _TOKENS, _SWITCH = "a token", "a list of tokens", "true or false"
 # Keys of tokenizer_config.json that are read, and what they must be.
+_SIDE = "left or right"
 READ = {
     **dict.fromkeys(NAMED, _TOKEN),
     "additional_special_tokens": _TOKENS,
@@ -34,7 +35,7 @@ READ = {
     "tokenize_chinese_chars": _SWITCH,
     "split_special_tokens": _SWITCH,
     "model_max_length": "a number",
-    "truncation_side": "a name",
+    "truncation_side": _SIDE,
 }
 # Keys that change ids in a way that is not followed, unless they are empty or false.
 REFUSED = (
@@ -232,7 +233,14 @@ class TokenizerFiles:
             if not all(key.isascii() and key.isdecimal() and len(key) < 12 for key in value):
                 raise self.refused(file, name, _brief(sorted(value)), expected)
             return {int(key): self._token(file, name, one, objects=True) for key, one in value.items()}
-        kinds: dict[str, tuple[type, ...]] = {_SWITCH: (bool,), "a name": (str,), "a number": (int, float)}
+        if expected == _SIDE and value not in ("left", "right"):
+            raise self.refused(file, name, _brief(value), expected)
+        kinds: dict[str, tuple[type, ...]] = {
+            _SIDE: (str,),
+            _SWITCH: (bool,),
+            "a name": (str,),
+            "a number": (int, float),
+        }
         if not isinstance(value, kinds.get(expected, ())) or (expected == "a number" and isinstance(value, bool)):
             raise self.refused(file, name, _brief(value), expected)
         return value

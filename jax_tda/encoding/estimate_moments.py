@@ -166,7 +166,7 @@ def _of_batches(
     groups = mesh.shape[meshes.DATA]
     size = -(-config.batch_size // groups) * groups
     each = examples.count // config.batch_size
-    batches = config.batches or min(_MOST_BATCHES, _PASSES * each)
+    batches = how_many(config, examples.count)
     drawn = _drawn(examples.count, batches, config.batch_size, config.seed)
     padded = [int(buckets[np.searchsorted(buckets, lengths[rows].max())]) for rows in drawn]
     _say(f"{batches:,} batches of {config.batch_size:,} examples, {batches / each:.1f} passes; compiling")
@@ -201,6 +201,11 @@ def _of_batches(
     found = {path: placement.fetch(leaf) / batches for path, leaf in trees.flatten(total).items()}
     described = f"estimated from {batches} batches of {config.batch_size}"
     return found, {"epsilon": config.epsilon, "described": described, "loss_tokens_per_batch": tokens / batches}
+
+
+def how_many(config: EstimateSecondMomentsConfig, examples: int) -> int:
+    """The number of batches that are taken of so many examples."""
+    return config.batches or min(_MOST_BATCHES, _PASSES * (examples // config.batch_size))
 
 
 def _say(line: str) -> None:

@@ -251,6 +251,7 @@ DAMAGES = {
     "a token that is none": ("tokenizer_config.json", {"eos_token": 3}, "eos_token"),
     "tokens that are none": ("tokenizer_config.json", {"additional_special_tokens": "ab"}, "a list of tokens"),
     "a number for a switch": ("tokenizer_config.json", {"add_prefix_space": "yes"}, "true or false"),
+    "a side that is none": ("tokenizer_config.json", {"truncation_side": ""}, "left or right"),
     "a flag that is none": ("tokenizer_config.json", {"eos_token": {"content": "a", "lstrip": 1}}, "true or false"),
     "code": ("tokenizer_config.json", {"auto_map": {"AutoTokenizer": ["a.B", None]}}, "without code of its own"),
     "another file": ("tokenizer_config.json", {"fast_tokenizer_files": ["tokenizer.4.0.json"]}, "fast_tokenizer_files"),

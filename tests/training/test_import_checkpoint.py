@@ -87,10 +87,19 @@ def test_without_second_moments_the_remedy_is_named(place, tmp_path):
         evaluation._step(open_checkpoint(str(place / "checkpoint")), EvaluateConfig(), meshes.make_mesh())
 
 
-def test_estimated_second_moments_are_the_mean_of_squared_batch_gradients(place, tmp_path):
+@pytest.mark.parametrize(("examples", "asked", "batches"), [(200, 0, 12), (32, 0, 2), (10**6, 0, 64), (200, 5, 5)])
+def test_the_work_on_second_moments_scales_with_the_corpus(examples, asked, batches):
+    """Law: by hand: batches of 32, two passes over them, 64 at most, unless their number is given."""
+    config = estimate_moments.EstimateSecondMomentsConfig(batches=asked)
+    assert estimate_moments.how_many(config, examples) == batches
+
+
+def test_estimated_second_moments_are_the_mean_of_squared_batch_gradients(place, tmp_path, capfd):
     """V = mean_b (∂ mean loss of batch b)², batch by batch in plain JAX; encode and tail-patch take them."""
     config = moments_config(place)
     estimate_moments.run(config, str(tmp_path / "moments"))
+    said = capfd.readouterr().err
+    assert said.index("7 batches of 6 examples") < said.index("for 7 batches, as the first one took")
     checkpoint, corpus = open_checkpoint(config.checkpoint), open_corpus(config.examples)
     params = checkpoint.params()
 

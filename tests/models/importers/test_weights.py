@@ -208,6 +208,8 @@ def test_eight_bits_without_scales_are_what_they_say_and_with_scales_refused(kin
             lambda held, s=suffix: change(held) | {name + s: torch.ones(1)},
         )
         expect_refusal(scaled, "quantised weights", name + suffix, "dequantize")
+        with pytest.raises(InputError, match="quantised weights"):  # The dry run says so as well.
+            import_checkpoint.plan(import_checkpoint.ImportCheckpointConfig(model=str(scaled)), "out")
 
 
 @pytest.mark.parametrize("kind", [torch.int8, torch.uint8, torch.int32, torch.int64, torch.bool])
