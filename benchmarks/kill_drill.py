@@ -34,7 +34,8 @@ LIMIT, PATIENCE = 15.0, 900.0
 # Orbax's own files of a state, whose names and metadata hold a clock, and TensorBoard's events.
 _TIMED = re.compile(r"(^|/)(state/.*|scalars/.*|.*tfevents.*)$")
 # Fields that tell of the day and of the run.
-_DAY = {"run", "checksum", "digest", "seconds"}
+# A report holds seconds, so that its own digest among a manifest's files tells of the day too.
+_DAY = {"run", "checksum", "digest", "seconds", "report.json"}
 
 
 class Drill:
