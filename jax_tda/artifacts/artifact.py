@@ -4,6 +4,7 @@ Nothing here renames. An artifact is finished when its manifest exists, and the 
 `unfinished/` beside it holds the plan and one record per finished unit of work, so that the same command goes on.
 """
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -22,6 +23,9 @@ from jax_tda.artifacts.place import Place
 from jax_tda.artifacts.units import Units
 from jax_tda.core import files, permits, processes
 from jax_tda.core.errors import InputError
+
+# What lies in `unfinished/`.
+_TRACES = {"plan.json", "lease.json", "units", "scratch"}
 
 
 class Writer:
@@ -311,6 +315,7 @@ def begin(
 def _claim(place: Place, writer: Writer) -> Writer | Reader:
     plan = writer.plan()
     if (finished := _finished(place, plan)) is not None:
+        _tidy(place, writer)
         return finished
     strangers = place.strangers()
     planned = files.exists(place.plan)
@@ -335,6 +340,16 @@ def _claim(place: Place, writer: Writer) -> Writer | Reader:
     if not (strangers and planned):
         arrays.write_atomically(str(place.plan), canonical(plan))
     return writer
+
+
+def _tidy(place: Place, writer: Writer) -> None:
+    """Clears the traces of work that a process left which died between its manifest and their end."""
+    left = files.names(place.unfinished) if files.exists(place.unfinished) else []
+    if left and all(name.removesuffix(".__lock") in _TRACES for name in left):
+        # Whoever still does so holds the lease; and where nothing may be written, nothing need be cleared.
+        with contextlib.suppress(InputError, OSError):
+            writer.hold(take(str(place.unfinished), str(place)))
+            writer.let_go()
 
 
 def _finished(place: Place, plan: dict[str, Any]) -> Reader | None:

@@ -1,8 +1,10 @@
 """All steps of a pipeline in this process: one Python start, one import of JAX, each program compiled once."""
 
+import contextlib
 import gc
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from absl import flags, logging
@@ -12,6 +14,8 @@ from jax_tda.jobs import config_files, failures, settings, table
 from jax_tda.pipeline.step import Step, missing
 
 _BAD_INPUT = 2
+# However fast it was compiled, and however small it is.
+_KEEP_ALL = {"jax_persistent_cache_min_compile_time_secs": 0.0, "jax_persistent_cache_min_entry_size_bytes": -1}
 
 
 def run(steps: Sequence[Step], given: tuple[list[str], list[str]], dry_run: bool = False) -> int:
@@ -39,8 +43,9 @@ def run(steps: Sequence[Step], given: tuple[list[str], list[str]], dry_run: bool
                 return 0
             # Whatever was imported stays; what each step leaves behind is then found quickly.
             gc.freeze()
-            for step, config in zip(steps, configs, strict=True):
-                _do(step, config)
+            with _compiled_once():
+                for step, config in zip(steps, configs, strict=True):
+                    _do(step, config)
     except processes.Stopped:
         stopping.end()
     except Exception as error:
@@ -56,6 +61,31 @@ def _config(step: Step, given: tuple[list[str], list[str]], complete: bool) -> A
     paths, bindings = given
     found = config_files.read(paths, [*bindings, *step.bindings()])
     return settings.build(step.job, found, table.JOBS, table.PARTS, complete)
+
+
+@contextlib.contextmanager
+def _compiled_once() -> Iterator[None]:
+    """Inside, a program that an earlier step compiled is taken from it, though another object asks for it.
+
+    Examples are encoded by one program with and without second moments; a small corpus takes more time to compile than to
+    encode.
+    A cache that the user has named is taken as it is.
+    """
+    import jax
+
+    if jax.config.values["jax_compilation_cache_dir"]:
+        yield
+        return
+    names = ("jax_compilation_cache_dir", *_KEEP_ALL)
+    before = {name: jax.config.values[name] for name in names}
+    with tempfile.TemporaryDirectory(prefix="jax_tda_", ignore_cleanup_errors=True) as folder:
+        try:
+            for name, value in {"jax_compilation_cache_dir": folder, **_KEEP_ALL}.items():
+                jax.config.update(name, value)
+            yield
+        finally:
+            for name, value in before.items():
+                jax.config.update(name, value)
 
 
 def _do(step: Step, config: Any) -> None:

@@ -155,6 +155,19 @@ def test_an_unfinished_artifact_goes_on_with_the_units_that_were_finished(tmp_pa
     np.testing.assert_array_equal(reader.array("numbers").read(0, 4), [[1, 1], [1, 1], [5, 5], [5, 5]])
 
 
+@pytest.mark.parametrize("name", [None, "one"])
+def test_what_a_process_left_that_died_while_it_tidied_up_is_cleared(tmp_path, name):
+    """Law: beside a finished artifact no trace of its making stays; what is no trace of it is somebody's."""
+    place = tmp_path / (f"{name}.unfinished" if name else "unfinished")
+    begin(str(tmp_path), "thing", SETTINGS, {}, name=name).finish({})
+    (place / "scratch").mkdir(parents=True)
+    (place / "scratch" / "part.npy").touch()
+    assert isinstance(begin(str(tmp_path), "thing", SETTINGS, {}, name=name), Reader) and not place.exists()
+    place.mkdir()
+    (place / "mine.txt").touch()
+    assert isinstance(begin(str(tmp_path), "thing", SETTINGS, {}, name=name), Reader) and (place / "mine.txt").exists()
+
+
 def test_what_a_killed_process_was_writing_spoils_nothing(tmp_path):
     """Half-written files, longer or shorter than the whole ones, of shards, units, plan and manifest."""
     place = tmp_path / "a"
