@@ -67,9 +67,8 @@ def _config(step: Step, given: tuple[list[str], list[str]], complete: bool) -> A
 def _compiled_once() -> Iterator[None]:
     """Inside, a program that an earlier step compiled is taken from it, though another object asks for it.
 
-    Examples are encoded by one program with and without second moments; a small corpus takes more time to compile than to
-    encode.
-    A cache that the user has named is taken as it is.
+    Examples are encoded by one program with and without second moments, and of a small corpus compiling takes the most
+    time. A cache that the user has named is taken as it is.
     """
     import jax
 
