@@ -19,13 +19,10 @@ from jax_tda.artifacts.faults import explained
 from jax_tda.artifacts.lease import Lease, Watch, take
 from jax_tda.artifacts.lines import Lines
 from jax_tda.artifacts.manifest import Manifest, canonical, lineage_of, versions
-from jax_tda.artifacts.place import Place
+from jax_tda.artifacts.place import Place, sha256
 from jax_tda.artifacts.units import Units
 from jax_tda.core import files, permits, processes
 from jax_tda.core.errors import InputError
-
-# What lies in `unfinished/`.
-_TRACES = {"plan.json", "lease.json", "units", "scratch"}
 
 
 class Writer:
@@ -175,7 +172,7 @@ class Writer:
         described: dict[str, Any] = {"bytes": size}
         shard = any(name.startswith(f"{array}/") for array in self._arrays) and not name.endswith("zarr.json")
         if not shard:
-            described["sha256"] = self._hashes.get(name) or _sha256(self.path / name)
+            described["sha256"] = self._hashes.get(name) or sha256(self.path / name)
         return described
 
 
@@ -183,13 +180,6 @@ class Writer:
 def _say_once(text: str) -> None:
     if processes.index() == 0:
         print(text, flush=True)
-
-
-def _sha256(path: epath.Path) -> str:
-    hasher = hashlib.sha256()
-    for block in files.blocks(path):
-        hasher.update(block)
-    return hasher.hexdigest()
 
 
 class Reader:
@@ -221,7 +211,7 @@ class Reader:
     def check_file(self, name: str) -> epath.Path:
         """The path of one file, after its bytes were found to match the manifest."""
         expected, path = self._listed(name)["sha256"], self.path / name
-        got = _sha256(path) if files.exists(path) else "of no file"
+        got = sha256(path) if files.exists(path) else "of no file"
         if got != expected:
             raise self._damaged(name, f"SHA-256 {got}", f"SHA-256 {expected}")
         return path
@@ -315,7 +305,10 @@ def begin(
 def _claim(place: Place, writer: Writer) -> Writer | Reader:
     plan = writer.plan()
     if (finished := _finished(place, plan)) is not None:
-        _tidy(place, writer)
+        if place.has_traces():  # Of a process that died while it cleared them; one that lives holds the lease.
+            with contextlib.suppress(InputError, OSError):
+                writer.hold(take(str(place.unfinished), str(place)))
+                writer.let_go()
         return finished
     strangers = place.strangers()
     planned = files.exists(place.plan)
@@ -340,16 +333,6 @@ def _claim(place: Place, writer: Writer) -> Writer | Reader:
     if not (strangers and planned):
         arrays.write_atomically(str(place.plan), canonical(plan))
     return writer
-
-
-def _tidy(place: Place, writer: Writer) -> None:
-    """Clears the traces of work that a process left which died between its manifest and their end."""
-    left = files.names(place.unfinished) if files.exists(place.unfinished) else []
-    if left and all(name.removesuffix(".__lock") in _TRACES for name in left):
-        # Whoever still does so holds the lease; and where nothing may be written, nothing need be cleared.
-        with contextlib.suppress(InputError, OSError):
-            writer.hold(take(str(place.unfinished), str(place)))
-            writer.let_go()
 
 
 def _finished(place: Place, plan: dict[str, Any]) -> Reader | None:

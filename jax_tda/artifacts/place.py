@@ -1,9 +1,12 @@
 """Where an artifact's files lie: a directory of its own, or files `name.*` in a shared one."""
 
 import contextlib
+import hashlib
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+
+from etils import epath
 
 from jax_tda.artifacts import arrays, lease
 from jax_tda.core import files
@@ -31,6 +34,11 @@ class Place:
 
     def __str__(self) -> str:
         return f"{self.directory}/{self.name}" if self.name else str(self.directory)
+
+    def has_traces(self) -> bool:
+        """Whether the traces of the work, and nothing of anybody else's, lie beside the artifact."""
+        left = files.names(self.unfinished) if files.exists(self.unfinished) else []
+        return bool(left) and all(name.removesuffix(".__lock") in (*_PLANNED, "units", "scratch") for name in left)
 
     def strangers(self) -> list[str]:
         """Names of files that an unclaimed place should not hold: all but a plan under which nothing was done yet."""
@@ -78,3 +86,11 @@ class Place:
         if files.is_folder(path):
             return {f"/{n}": size for n, size in files.sizes(path).items()}
         return {"": files.size_of(path)} if files.exists(path) else {}
+
+
+def sha256(path: epath.Path) -> str:
+    """Of a file, read in blocks."""
+    hasher = hashlib.sha256()
+    for block in files.blocks(path):
+        hasher.update(block)
+    return hasher.hexdigest()
