@@ -26,6 +26,7 @@ MADE_BY = {
     "report": "evaluate",
     "page": "show",
     "plan": "plan",
+    "bank": "bank",
     "study": "study_density or study_scaling",
     "study_acquisition": "study_acquisition",
     "study_unlearning": "study_unlearning",
