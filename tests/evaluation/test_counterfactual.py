@@ -54,6 +54,7 @@ def test_lds_is_what_dattri_computes(arrays):
     np.testing.assert_allclose(counterfactual.lds(scores, kept, measured), found, rtol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore")  # Of what it imports.
 def test_lds_is_what_quanda_computes(arrays):
     """Law: its metric, given the subsets and the members' outputs instead of models."""
     torch = missing.need("torch")
