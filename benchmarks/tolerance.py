@@ -22,8 +22,8 @@ import jax_tda
 from jax_tda.core import mesh as meshes
 from jax_tda.core import trees
 from jax_tda.models import likelihood
+from jax_tda.models.batch_gradient import mean_loss
 from jax_tda.models.decoder import Decoder, DecoderConfig
-from jax_tda.training.step import mean_loss
 
 LIMITS = {"float32": 1e-5}
 _EXAMPLES, _LENGTH, _BUCKET, _VOCABULARY = 16, 24, 40, 64

@@ -29,8 +29,10 @@ from jax_tda.data import corpus as corpora
 from jax_tda.data import sources
 from jax_tda.data.batches import bucket_lengths
 from jax_tda.encoding.second_moments import SecondMoments, from_values, second_moments_from
-from jax_tda.models import checkpoint_artifact, checkpoints, likelihood
+from jax_tda.models import checkpoint_artifact, checkpoints
+from jax_tda.models.batch_gradient import mean_loss_and_gradient
 from jax_tda.models.importers import torch_moments
+from jax_tda.models.interface import Examples
 from jax_tda.models.layout import Layout
 
 KIND = "second_moments"
@@ -152,12 +154,11 @@ def _of_batches(
     places = jax.tree.map(lambda leaf: leaf.sharding, params)
     one = meshes.replicated(mesh)
 
-    def mean_loss(params: Any, tokens: jax.Array, weights: jax.Array) -> jax.Array:
-        logits: Any = model.apply({"params": params}, tokens)
-        return jnp.sum(likelihood.loss(logits, tokens, weights)) / jnp.sum(weights[..., 1:])
+    whole_on = None if meshes.splits_weights(mesh, config.mesh.weights) else mesh
 
     def add(total: Any, params: Any, tokens: jax.Array, weights: jax.Array) -> tuple[Any, jax.Array]:
-        loss, gradient = jax.value_and_grad(mean_loss)(params, tokens, weights)
+        batch: Examples = {"tokens": tokens, "loss_weights": weights}
+        loss, gradient = mean_loss_and_gradient(model, params, batch, whole_on)
         return jax.tree.map(lambda sum_, g: sum_ + jnp.square(g.astype(jnp.float32)), total, gradient), loss
 
     add = jax.jit(add, donate_argnums=0, out_shardings=(places, one))

@@ -16,6 +16,7 @@ from flax.linen.dtypes import promote_dtype
 
 from jax_tda.encoding import direction_probe, probe
 from jax_tda.models.layout import Gathering
+from jax_tda.models.widths import promote
 
 
 class Places(Protocol):
@@ -252,7 +253,7 @@ def call(context: nn.module.InterceptorContext, arguments: Any, keywords: Any, o
 
 
 def _own_product(module: Any) -> bool:
-    casts = module.promote_dtype is promote_dtype or isinstance(module.promote_dtype, Gathering)
+    casts = module.promote_dtype in (promote_dtype, promote) or isinstance(module.promote_dtype, Gathering)
     if getattr(module, "dot_general_cls", None) is not None or not casts:
         return True
     return getattr(module, "dot_general", None) not in (None, jax.lax.dot_general)

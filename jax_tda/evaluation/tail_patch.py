@@ -24,7 +24,7 @@ from jax_tda.core.progress import Progress
 from jax_tda.core.quantities import MOST_AT_ONCE, Queries, Seed
 from jax_tda.data.corpus import Corpus
 from jax_tda.models import likelihood
-from jax_tda.training.step import mean_loss
+from jax_tda.models.batch_gradient import mean_loss_and_gradient
 
 Step = Callable[[Any, Any], Any]
 _QUERIES_PER_CALL, _PASSAGES_AT_ONCE = 4, 256
@@ -106,7 +106,7 @@ def changes(
 
     @functools.partial(jax.jit, out_shardings=places)
     def patch(step: Step, params: Any, passage: Mapping[str, jax.Array]) -> Any:
-        return step(params, jax.grad(lambda p: mean_loss(model, p, passage["tokens"], passage["loss_weights"]))(params))
+        return step(params, mean_loss_and_gradient(model, params, passage)[1])
 
     @functools.partial(jax.jit, out_shardings=None if mesh is None else meshes.replicated(mesh))
     def probability(params: Any, asked: Mapping[str, jax.Array]) -> jax.Array:

@@ -43,6 +43,7 @@ TABLE: Mapping[str, Job] = {
     "pretrain": Job(
         "jax_tda.training.run:PretrainConfig",
         "Trains a decoder on a tokenized corpus and keeps its optimizer state.",
+        device_per_core=True,
     ),
     "import_checkpoint": Job(
         "jax_tda.training.import_checkpoint:ImportCheckpointConfig",

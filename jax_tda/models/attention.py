@@ -4,21 +4,24 @@ Queries are taken in a few runs of neighbouring positions; each run looks at the
 about half of the products, which the mask would throw away, are never formed.
 """
 
-import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jax_tda.models.widths import wide, widened
+
 # Runs shorter than this cost more to start than masked products cost to compute.
 _SHORTEST_RUN, _MOST_RUNS = 128, 8
 
-_product = functools.partial(jnp.matmul, preferred_element_type=jnp.float32)
+
+def _product(a: jax.Array, b: jax.Array) -> jax.Array:
+    return jnp.matmul(a, b, preferred_element_type=wide(a))
 
 
 def causal_attention(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
-    """softmax(q kᵀ) v over the positions up to each query's own, softmax in float32.
+    """softmax(q kᵀ) v over the positions up to each query's own, softmax in float32 (float64 where they are).
 
     Query head h reads key and value head ⌊h · K / H⌋ (grouped-query attention). Has a reverse derivative only.
 
@@ -74,11 +77,11 @@ def _forward(query: jax.Array, key: jax.Array, value: jax.Array) -> Any:
 def _backward(saved: Any, gradient: jax.Array) -> Any:
     query, key, value, mixed, kept = saved
     # Σ_u p_u ∂L/∂p_u is a product of [T, S] arrays, since Σ_u p_u v_u is the output.
-    wide = gradient.astype(jnp.float32)
-    common = jnp.einsum("ts,ts->t", wide, mixed.astype(jnp.float32))[:, None]
+    wider = widened(gradient)
+    common = jnp.einsum("ts,ts->t", wider, widened(mixed))[:, None]
     of_query, of_key, of_value = [], [], []
     for (start, stop), (powers, total) in zip(runs(query.shape[0]), kept, strict=True):
-        shares = wide[start:stop] / total
+        shares = wider[start:stop] / total
         narrow = shares.astype(value.dtype)
         pulled = _product(narrow, value[:stop].T)
         of_scores = (powers * (pulled - common[start:stop] / total)).astype(value.dtype)

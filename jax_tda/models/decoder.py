@@ -22,6 +22,7 @@ from jax_tda.models.attention import causal_attention
 from jax_tda.models.decoder_config import DecoderConfig
 from jax_tda.models.layout import Layout, constrain, gathering
 from jax_tda.models.norms import LayerNorm, RMSNorm
+from jax_tda.models.widths import wide, widened
 
 _ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "silu": nn.silu,
@@ -77,7 +78,7 @@ def attend(
     if not c.window and not c.attention_softcap:
         return causal_attention(query, key, value).reshape(*query.shape[:-2], c.heads * c.size_of_head)
     grouped = query.reshape(*query.shape[:-2], c.kv_heads, c.heads // c.kv_heads, c.size_of_head)
-    scores = jnp.einsum("...tkgs,...uks->...kgtu", grouped, key, preferred_element_type=jnp.float32)
+    scores = jnp.einsum("...tkgs,...uks->...kgtu", grouped, key, preferred_element_type=wide(query))
     scores = softcap(scores, c.attention_softcap)
     visible = positions[:, None] >= positions[None, :]
     if c.window:
@@ -132,17 +133,17 @@ class Attention(nn.Module):
         if c.query_key_norm == "heads":
             query, key = self.query_norm(query), self.key_norm(key)
         if c.positions == "rotary":
-            positions, turning = jnp.arange(x.shape[-2]), self._turning(local)
+            positions, turning = jnp.arange(x.shape[-2]), self._turning(local, wide(query))
             query, key = rotary.turn(query, positions, *turning), rotary.turn(key, positions, *turning)
         return self.output(attend(c, query, key, value, local))
 
-    def _turning(self, local: jax.Array | None) -> tuple[jax.Array, jax.Array | float]:
+    def _turning(self, local: jax.Array | None, dtype: Any) -> tuple[jax.Array, jax.Array | float]:
         """Frequencies and magnitude of this layer's rotary positions."""
         c = self.config
-        everywhere = rotary.frequencies(c.rope_theta, c.turned_size, c.rope_factors)
+        everywhere = rotary.frequencies(c.rope_theta, c.turned_size, c.rope_factors, dtype)
         if not c.window or not c.local_rope_theta:
             return everywhere, c.rope_magnitude
-        near = rotary.frequencies(c.local_rope_theta, c.turned_size, c.local_rope_factors)
+        near = rotary.frequencies(c.local_rope_theta, c.turned_size, c.local_rope_factors, dtype)
         if local is None:
             return near, c.local_rope_magnitude
         same = c.rope_magnitude == c.local_rope_magnitude
@@ -280,9 +281,9 @@ class Decoder(nn.Module):
         return Decoder(config, Layout(mesh, config))
 
     def unembed(self, hidden: jax.Array) -> jax.Array:
-        """Logits [..., V] float32 of hidden states [..., D]."""
+        """Logits [..., V] float32 (float64 where the parameters are) of hidden states [..., D]."""
         logits = self.embedding.attend(hidden) if self.config.tied else self.head(hidden)
-        logits = constrain(self.layout, logits.astype(jnp.float32), "position", "vocabulary")
+        logits = constrain(self.layout, widened(logits), "position", "vocabulary")
         return softcap(logits, self.config.logit_softcap)
 
     def head_path(self) -> str | None:

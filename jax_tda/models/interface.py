@@ -1,7 +1,7 @@
 """What the rest of the house asks of a model: a tree of parameters and a forward pass from tokens to logits."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol, TypedDict
+from typing import Any, NotRequired, Protocol, TypedDict
 
 Params = Mapping[str, Any]  # a tree of dicts whose leaves are arrays: the Flax collection "params"
 
@@ -14,6 +14,7 @@ class Examples(TypedDict):
 
     tokens: Any  # [B, T] int32
     loss_weights: Any  # [B, T] float32
+    example_weights: NotRequired[Any]  # [B]; see models/batch_gradient.py
 
 
 class LanguageModel(Protocol):

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-from flax.linen.dtypes import promote_dtype
 from jax.sharding import Mesh, NamedSharding
 
 from jax_tda.core import mesh as meshes
 from jax_tda.core import placement, trees
 from jax_tda.core.placement import Meanings
 from jax_tda.models.decoder_config import DecoderConfig
+from jax_tda.models.widths import promote
 
 # A Decoder's parameters, without their layer axis.
 AXES: Mapping[str, Meanings] = {
@@ -126,7 +126,7 @@ class Gathering:
     meanings: Meanings
 
     def __call__(self, *arrays: Any, **keywords: Any) -> Any:
-        cast = list(promote_dtype(*arrays, **keywords))
+        cast = promote(*arrays, **keywords)
         # An input stands before a kernel; a table that is looked up stands alone.
         place = min(1, len(cast) - 1)
         cast[place] = self.layout.gathered(cast[place], self.meanings)
@@ -135,4 +135,4 @@ class Gathering:
 
 def gathering(layout: Layout | None, meanings: Meanings) -> Any:
     """The `promote_dtype` of a layer of ours, with a layout or without."""
-    return promote_dtype if layout is None else Gathering(layout, meanings)
+    return promote if layout is None else Gathering(layout, meanings)

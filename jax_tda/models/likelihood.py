@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jax_tda.core.mesh import MODEL
+from jax_tda.models.widths import wide, widened
 
 # Rows of the head per piece: with 256 positions logits and rows are half a MiB each, which a core's cache holds.
 _PIECE = 512
@@ -88,8 +89,8 @@ def _head_loss(
         largest, total, mean = _joined(*own_sums)
     else:
         largest, total, mean = _sums(predicting, head)
-    own = head[following].astype(jnp.float32)
-    chosen = jnp.einsum("td,td->t", predicting.astype(jnp.float32), own)
+    own = widened(head[following])
+    chosen = jnp.einsum("td,td->t", widened(predicting), own)
     value = jnp.sum(weights * (jnp.log(total[:, 0]) + largest[:, 0] - chosen))
     # ∂/∂logits = w (softmax − onehot), and the onehot's product with the head is a row of it.
     return value, (weights[:, None] * (mean / total - own)).astype(predicting.dtype)
@@ -113,8 +114,8 @@ def _sums(predicting: jax.Array, head: jax.Array, mesh: Mesh | None = None) -> _
 
     pieces = head.shape[0] // _PIECE
     whole = head[: pieces * _PIECE].reshape(pieces, _PIECE, head.shape[1])
-    empty = jnp.full((predicting.shape[0], 1), -jnp.inf, jnp.float32)
-    sums = (empty, jnp.zeros_like(empty), jnp.zeros(predicting.shape, jnp.float32))
+    empty = jnp.full((predicting.shape[0], 1), -jnp.inf, wide(predicting))
+    sums = (empty, jnp.zeros_like(empty), jnp.zeros(predicting.shape, wide(predicting)))
     sums, _ = jax.lax.scan(add, sums, whole)
     if head.shape[0] % _PIECE:
         sums = _add_piece(sums, predicting, head[pieces * _PIECE :])
@@ -124,10 +125,10 @@ def _sums(predicting: jax.Array, head: jax.Array, mesh: Mesh | None = None) -> _
 def _add_piece(sums: _Sums, predicting: jax.Array, piece: jax.Array) -> _Sums:
     """Largest logit, Σ exp(logit − largest) and Σ exp(logit − largest) · row of the head, with one more piece."""
     largest, total, mean = sums
-    logits = jnp.einsum("td,vd->tv", predicting, piece, preferred_element_type=jnp.float32)
+    logits = jnp.einsum("td,vd->tv", predicting, piece, preferred_element_type=wide(predicting))
     higher = jnp.maximum(largest, jnp.max(logits, axis=-1, keepdims=True))
     powers, kept = jnp.exp(logits - higher), jnp.exp(largest - higher)
-    added = jnp.einsum("tv,vd->td", powers.astype(piece.dtype), piece, preferred_element_type=jnp.float32)
+    added = jnp.einsum("tv,vd->td", powers.astype(piece.dtype), piece, preferred_element_type=wide(piece))
     return higher, total * kept + jnp.sum(powers, axis=-1, keepdims=True), mean * kept + added
 
 

@@ -7,6 +7,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jax_tda.models.widths import computed, widened
+
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
 def unit_mean_square(x: jax.Array, epsilon: float) -> jax.Array:
@@ -44,8 +46,8 @@ class RMSNorm(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         scale = self.param("scale", nn.initializers.constant(1 - self.offset), (x.shape[-1],), jnp.float32)
-        normed = unit_mean_square(x.astype(jnp.float32), self.epsilon)
-        return (normed * jnp.broadcast_to(self.offset + scale, x.shape)).astype(self.dtype)
+        normed = unit_mean_square(widened(x), self.epsilon)
+        return computed(normed * jnp.broadcast_to(self.offset + scale, x.shape), self.dtype)
 
 
 class LayerNorm(nn.Module):
@@ -59,8 +61,8 @@ class LayerNorm(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         scale = self.param("scale", nn.initializers.constant(1 - self.offset), (x.shape[-1],), jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],), jnp.float32)
-        wide = x.astype(jnp.float32)
+        wide = widened(x)
         centred = wide - jnp.mean(wide, axis=-1, keepdims=True)
         normed = centred * jax.lax.rsqrt(jnp.mean(jnp.square(centred), axis=-1, keepdims=True) + self.epsilon)
         scaled = normed * jnp.broadcast_to(self.offset + scale, x.shape)
-        return (scaled + jnp.broadcast_to(bias, x.shape)).astype(self.dtype)
+        return computed(scaled + jnp.broadcast_to(bias, x.shape), self.dtype)

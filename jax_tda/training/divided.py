@@ -26,6 +26,8 @@ class Divided:
 
     def __init__(self, model: LanguageModel, optimizer: optax.GradientTransformation, mesh: Mesh, weights: str = ""):
         self._model, self._optimizer, self._mesh = model, optimizer, mesh
+        # Where every device holds all weights, each takes its own examples.
+        self._whole_on: Mesh | None = None if meshes.splits_weights(mesh, weights) else mesh
         self.shapes: TrainState = jax.eval_shape(functools.partial(initial_state, model, optimizer, 0))
         self.state: TrainState = jax.tree.map(lambda _: meshes.replicated(mesh), self.shapes)
         if meshes.splits_weights(mesh, weights):
@@ -47,7 +49,7 @@ class Divided:
     def step(self) -> Any:
         """The compiled (state, batch) → (next state, scalars); the state given is used up."""
         return jax.jit(
-            functools.partial(train_step, self._model, self._optimizer),
+            functools.partial(train_step, self._model, self._optimizer, mesh=self._whole_on),
             in_shardings=(self.state, meshes.batch_sharding(self._mesh)),
             out_shardings=(self.state, meshes.replicated(self._mesh)),
             donate_argnums=0,

@@ -5,10 +5,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh
 
 from jax_tda.core import seeds
-from jax_tda.models import likelihood
+from jax_tda.models.batch_gradient import mean_loss_and_gradient
 from jax_tda.models.interface import Examples, LanguageModel, Params
+from jax_tda.models.widths import widened
 
 
 class TrainState(NamedTuple):
@@ -27,7 +29,7 @@ def initial_state(model: LanguageModel, optimizer: optax.GradientTransformation,
 
 def _wide(tree: Any) -> Any:
     """Moments of narrow parameters are kept in float32: a small share of a new square would be rounded away."""
-    return jax.tree.map(lambda leaf: leaf.astype(jnp.float32), tree)
+    return jax.tree.map(widened, tree)
 
 
 def continued_state(optimizer: optax.GradientTransformation, params: Params) -> TrainState:
@@ -35,36 +37,26 @@ def continued_state(optimizer: optax.GradientTransformation, params: Params) -> 
     return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(_wide(params)))
 
 
-def mean_loss(model: LanguageModel, params: Params, tokens: jax.Array, loss_weights: jax.Array) -> jax.Array:
-    """The weighted mean over a batch's tokens of −log p: Σ_b loss_b / Σ_{b, t ≥ 1} loss_weights[b, t].
+def train_step(
+    model: LanguageModel,
+    optimizer: optax.GradientTransformation,
+    state: TrainState,
+    batch: Examples,
+    mesh: Mesh | None = None,
+) -> tuple[TrainState, dict[str, jax.Array]]:
+    """One update from one batch.
 
     Args:
       model: the language model.
-      params: its parameters.
-      tokens: [..., T] int32, with any leading axes.
-      loss_weights: [..., T] float32.
-
-    Returns:
-      A float32 scalar; NaN where nothing is weighted.
-    """
-    logits = model.apply({"params": params}, tokens)
-    return jnp.sum(likelihood.loss(logits, tokens, loss_weights)) / jnp.sum(loss_weights[..., 1:])
-
-
-def train_step(
-    model: LanguageModel, optimizer: optax.GradientTransformation, state: TrainState, batch: Examples
-) -> tuple[TrainState, dict[str, jax.Array]]:
-    """One update from one batch.
+      optimizer: how gradients become updates.
+      state: before the step.
+      batch: tokens and loss weights, [B, T].
+      mesh: the devices over whose data groups the batch is divided, where weights are whole on each.
 
     Returns:
       The next state, and the scalars "loss" (before the update) and "gradient_norm" (before clipping).
     """
-
-    def objective(params: Params) -> jax.Array:
-        return mean_loss(model, params, batch["tokens"], batch["loss_weights"])
-
-    loss, gradient = jax.value_and_grad(objective)(state.params)
-    gradient = _wide(gradient)
+    loss, gradient = mean_loss_and_gradient(model, state.params, batch, mesh)
     updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     scalars = {"loss": loss, "gradient_norm": optax.global_norm(gradient)}

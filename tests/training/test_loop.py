@@ -13,10 +13,10 @@ from jax_tda.core import mesh as meshes
 from jax_tda.core import processes
 from jax_tda.core.errors import InputError
 from jax_tda.models import likelihood
+from jax_tda.models.batch_gradient import mean_loss
 from jax_tda.models.decoder import Decoder, DecoderConfig
 from jax_tda.training.loop import TrainingConfig, train
 from jax_tda.training.optimizers import OptimizerConfig
-from jax_tda.training.step import mean_loss
 
 MODEL = Decoder(DecoderConfig(vocabulary_size=9, layers=2, width=16, heads=2, kv_heads=1, mlp_width=16))
 OPTIMIZER = OptimizerConfig(peak_rate=1e-2, warmup_steps=2)

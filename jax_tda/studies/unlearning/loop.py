@@ -20,10 +20,11 @@ from jax_tda.core.declared import declared
 from jax_tda.core.errors import InputError
 from jax_tda.core.progress import Progress
 from jax_tda.core.quantities import Decay, Documents, ExamplesAtOnce, NotNegative, Positive, Steps
+from jax_tda.models.batch_gradient import mean_loss
 from jax_tda.models.interface import LanguageModel
 from jax_tda.studies.unlearning import decisions
 from jax_tda.studies.unlearning.randomise import Rule
-from jax_tda.training.step import TrainState, mean_loss, train_step
+from jax_tda.training.step import TrainState, train_step
 
 Log = list[dict[str, Any]]
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from jax_tda.core.errors import InputError
+from jax_tda.models.batch_gradient import mean_loss
 from jax_tda.models.decoder import Decoder, DecoderConfig
 from jax_tda.studies.unlearning import decisions
 from jax_tda.studies.unlearning.loop import Sets, Texts, Unlearner, UnlearningConfig, ascent, check
@@ -15,7 +16,7 @@ from jax_tda.studies.unlearning.retrain import Trainer
 from jax_tda.training.loop import TrainingConfig, train
 from jax_tda.training.optimizers import OptimizerConfig
 from jax_tda.training.run import PretrainConfig
-from jax_tda.training.step import TrainState, mean_loss, train_step
+from jax_tda.training.step import TrainState, train_step
 
 MODEL = Decoder(DecoderConfig(vocabulary_size=24, layers=1, width=8, heads=2, kv_heads=2, mlp_width=8))
 CONFIG = UnlearningConfig(
