@@ -25,6 +25,7 @@ from jax_tda.core.quantities import MOST_AT_ONCE, Queries, Seed
 from jax_tda.data.corpus import Corpus
 from jax_tda.models import likelihood
 from jax_tda.models.batch_gradient import mean_loss_and_gradient
+from jax_tda.models.interface import Examples
 
 Step = Callable[[Any, Any], Any]
 _QUERIES_PER_CALL, _PASSAGES_AT_ONCE = 4, 256
@@ -105,7 +106,7 @@ def changes(
     step = step if isinstance(step, jax.tree_util.Partial) else jax.tree_util.Partial(step)
 
     @functools.partial(jax.jit, out_shardings=places)
-    def patch(step: Step, params: Any, passage: Mapping[str, jax.Array]) -> Any:
+    def patch(step: Step, params: Any, passage: Examples) -> Any:
         return step(params, mean_loss_and_gradient(model, params, passage)[1])
 
     @functools.partial(jax.jit, out_shardings=None if mesh is None else meshes.replicated(mesh))
@@ -135,7 +136,8 @@ def changes(
         part = rows[start : start + _PASSAGES_AT_ONCE]
         passages = corpus.examples(np.array(part), corpus.longest, len(part))
         for index, passage in enumerate(part):
-            patched = patch(step, params, {name: value[index] for name, value in passages.items()})
+            own: Any = {name: value[index] for name, value in passages.items()}
+            patched = patch(step, params, own)
             after = probabilities(patched, pairs[passage])
             changed |= {(passage, query): value - before[query] for query, value in after.items()}
             progress.advance()

@@ -74,6 +74,10 @@ TABLE: Mapping[str, Job] = {
         "Mixes R for a task, takes its inverse root and the corpus's norms under it.",
     ),
     "score": Job("jax_tda.attribution.run:ScoreConfig", "Ranks the corpus for every query by its encodings."),
+    "metagradient": Job(
+        "jax_tda.retraining.metagradient:MetagradientConfig",
+        "Ranks documents by the derivative of each query's log-probability by their weight, through the whole training.",
+    ),
     "estimate_factors": Job(
         "jax_tda.rescoring.estimate_factors:EstimateFactorsConfig",
         "Makes K-FAC's factors and EK-FAC's eigenvalues of a checkpoint.",

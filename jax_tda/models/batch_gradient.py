@@ -64,7 +64,9 @@ def mean_loss_and_gradient(
     """
     tokens, weights = jnp.atleast_2d(batch["tokens"]), jnp.atleast_2d(batch["loss_weights"])
     each = batch.get("example_weights")
-    if not _is_fast(model, mesh):
+    # A subclass may compute otherwise; it is taken as it is.
+    decoder = model if type(model) is Decoder and model.layout is None and _on_cpu(mesh) else None
+    if decoder is None:
         loss, gradient = jax.value_and_grad(lambda p: mean_loss(model, p, tokens, weights, each))(params)
         return loss, jax.tree.map(widened, gradient)
 
@@ -74,7 +76,7 @@ def mean_loss_and_gradient(
     def summed(
         params: Params, tokens: jax.Array, weights: jax.Array, each: jax.Array
     ) -> tuple[jax.Array, Any, jax.Array]:
-        loss, gradient = loss_and_gradient(model, params, tokens, weights * each[:, None])
+        loss, gradient = loss_and_gradient(decoder, params, tokens, weights * each[:, None])
         return loss, gradient, jnp.sum(weights[..., 1:], dtype=loss.dtype)
 
     if mesh is not None and mesh.size > 1:
@@ -90,10 +92,8 @@ def mean_loss_and_gradient(
     return loss / count, jax.tree.map(lambda leaf: leaf / count, gradient)
 
 
-def _is_fast(model: LanguageModel, mesh: Mesh | None) -> bool:
-    platform = jax.default_backend() if mesh is None else mesh.devices.flat[0].platform
-    # A subclass may compute otherwise; it is taken as it is.
-    return type(model) is Decoder and model.layout is None and platform == "cpu"
+def _on_cpu(mesh: Mesh | None) -> bool:
+    return (jax.default_backend() if mesh is None else str(mesh.devices.flat[0].platform)) == "cpu"
 
 
 def loss_and_gradient(model: Decoder, params: Params, tokens: jax.Array, weights: jax.Array) -> _Sums:
@@ -140,7 +140,8 @@ def _by_autodiff(model: Decoder, params: Any, tokens: jax.Array, weights: jax.Ar
 
     def summed(params: Any, tokens: jax.Array, weights: jax.Array) -> jax.Array:
         with nn.intercept_methods(products.intercept):
-            return jnp.sum(likelihood.loss(model.apply({"params": params}, tokens), tokens, weights))
+            logits: Any = model.apply({"params": params}, tokens)
+        return jnp.sum(likelihood.loss(logits, tokens, weights))
 
     def add(sums: Any, group: Any) -> tuple[Any, None]:
         return jax.tree.map(jnp.add, sums, jax.value_and_grad(summed)(params, *group)), None

@@ -46,8 +46,8 @@ def intercept(next_function: Any, arguments: Any, keywords: Any, context: nn.mod
     module = context.module
     if type(module) is not nn.Dense or context.method_name != "__call__":
         return next_function(*arguments, **keywords)
-    bias = module.get_variable("params", "bias") if module.use_bias else None
-    kernel = module.get_variable("params", "kernel")
+    bias: Any = module.get_variable("params", "bias") if module.use_bias else None
+    kernel: Any = module.get_variable("params", "kernel")
     x, kernel, bias = module.promote_dtype(arguments[0], kernel, bias, dtype=module.dtype)
     output = product(x, kernel)
     return output if bias is None else output + jnp.broadcast_to(bias, output.shape)

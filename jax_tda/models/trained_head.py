@@ -13,6 +13,7 @@ from jax_tda.models.widths import wide, widened
 
 # Rows of the head per piece, as in `likelihood.py`.
 _PIECE = 512
+_Sums = tuple[jax.Array, jax.Array, jax.Array]
 
 
 class Pieces(NamedTuple):
@@ -79,7 +80,7 @@ def go_over(predicting: jax.Array, pieces: Pieces, own: jax.Array, weights: jax.
       before: [pieces, D, P], to which the head's gradient is added.
     """
 
-    def add(sums: tuple[jax.Array, ...], piece: Pieces) -> tuple[tuple[jax.Array, ...], tuple[jax.Array, jax.Array]]:
+    def add(sums: _Sums, piece: Pieces) -> tuple[_Sums, tuple[jax.Array, jax.Array]]:
         largest, total, mean = sums
         logits = jnp.matmul(predicting, piece.rows.T, preferred_element_type=total.dtype)
         if piece.spare is not None:

@@ -1,4 +1,4 @@
-"""AdamW and Adafactor as chains of Optax transformations whose state keeps the second moments in plain sight."""
+"""AdamW, Adafactor and SGD as chains of Optax transformations whose state keeps the second moments in plain sight."""
 
 import dataclasses
 from typing import Annotated, Any, Literal
@@ -19,14 +19,14 @@ class OptimizerConfig:
     """How a gradient becomes an update.
 
     Attributes:
-      name: "adamw" or "adafactor".
+      name: "adamw", "adafactor" or "sgd", which keeps no second moments: encodings then need them estimated.
       peak_rate: the learning rate after the warmup.
       warmup_steps: steps over which the rate rises linearly to its peak.
       decay_to: the rate of the last step as a fraction of the peak, reached along a cosine; 0 is refused, because a
         final rate of 0 would make every later measurement that steps at that rate vanish.
       clip_norm: the largest global norm of a gradient; 0 means no clipping.
       weight_decay: the fraction of a kernel that one step at rate 1 takes away; embeddings and norms do not decay.
-      b1: the decay of the first moment; 0 keeps none.
+      b1: the decay of the first moment, of SGD the momentum, a sum instead of a mean; 0 keeps none.
       b2: AdamW's decay of the second moments.
       epsilon: AdamW's addition to the root of the second moments.
       decay_exponent: Adafactor's second moments decay by 1 − t^(−decay_exponent) at step t = 1, 2, ….
@@ -36,7 +36,7 @@ class OptimizerConfig:
       update_clip: Adafactor's largest root mean square of one array's update, before the rate; 0 means no clipping.
     """
 
-    name: Literal["adamw", "adafactor"] = "adamw"
+    name: Literal["adamw", "adafactor", "sgd"] = "adamw"
     peak_rate: Positive = 1e-3
     warmup_steps: Annotated[int, Bound(0, 10**9, unit="steps")] = 100
     decay_to: Fraction = 0.1
@@ -79,6 +79,9 @@ def make(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
     parts = [optax.clip_by_global_norm(config.clip_norm)] if config.clip_norm else []
     if config.name == "adamw":
         parts.append(optax.scale_by_adam(b1=config.b1, b2=config.b2, eps=config.epsilon))
+    elif config.name == "sgd":
+        if config.b1:
+            parts.append(optax.trace(config.b1))
     else:
         parts.append(
             optax.scale_by_factored_rms(
