@@ -76,7 +76,7 @@ TABLE: Mapping[str, Job] = {
     "score": Job("jax_tda.attribution.run:ScoreConfig", "Ranks the corpus for every query by its encodings."),
     "metagradient": Job(
         "jax_tda.retraining.metagradient:MetagradientConfig",
-        "Ranks documents by the derivative of each query's log-probability by their weight, through the whole training.",
+        "Ranks documents by the derivative of each query's log-probability by their weight, through training.",
     ),
     "estimate_factors": Job(
         "jax_tda.rescoring.estimate_factors:EstimateFactorsConfig",

@@ -1,11 +1,13 @@
 """One training step in which examples have weights: 0 for one whose document is left out, 1 for one that is kept."""
 
+from typing import Any
+
 import jax
-import jax.numpy as jnp
 import optax
 
-from jax_tda.models.interface import Examples, LanguageModel, Params
-from jax_tda.training.step import TrainState, mean_loss
+from jax_tda.models.batch_gradient import mean_loss_and_gradient
+from jax_tda.models.interface import Examples, LanguageModel
+from jax_tda.training.step import TrainState
 
 
 def weighted_step(
@@ -31,17 +33,7 @@ def weighted_step(
     Returns:
       The next state, and the loss before the update.
     """
-    tokens, given = batch["tokens"], batch["loss_weights"]
-    weighted = given * weights[:, None]
-    kept = jnp.sum(weighted[:, 1:])
-    # A mean over what is kept, times the share that is kept. Where nothing is kept the mean is over the whole batch
-    # instead, and counts 0: no 0 / 0.
-    used, share = jnp.where(kept > 0, weighted, given), kept / jnp.sum(given[:, 1:])
-
-    def objective(params: Params) -> jax.Array:
-        return mean_loss(model, params, tokens, used)
-
-    loss, gradient = jax.value_and_grad(objective)(state.params)
-    gradient = jax.tree.map(lambda leaf: leaf.astype(jnp.float32) * share, gradient)
+    weighted: Any = {**batch, "example_weights": weights}
+    loss, gradient = mean_loss_and_gradient(model, state.params, weighted)
     updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
-    return TrainState(state.step + 1, optax.apply_updates(state.params, updates), opt_state), loss * share
+    return TrainState(state.step + 1, optax.apply_updates(state.params, updates), opt_state), loss
