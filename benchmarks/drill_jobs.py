@@ -12,6 +12,7 @@ _SCORE = {"train": "{encode}", "query": "{encode queries}", "answers": "{answer}
 _TINY = {"decoder.layers": 1, "decoder.width": 16, "decoder.heads": 2, "decoder.kv_heads": 2, "decoder.mlp_width": 16}
 _FAST = {"optimizer.peak_rate": 2e-2, "optimizer.warmup_steps": 1}
 _FEW = {"tail_patch.queries": 4, "tail_patch.proponents": 2, "bootstrap.resamples": 50}
+_RECIPE = {"pretrain.corpus": "{tokenize}", "pretrain.steps": 6, "pretrain.tokens_per_batch": 256, **_TINY, **_FAST}
 _STUDY = {"vocabulary_size": 512, "projected_size": 4}
 
 # What is named "JOB another" is made once, because a job reads it, and not drilled. A name without a dot is the job's.
@@ -73,6 +74,11 @@ SETTINGS: dict[str, dict[str, object]] = {
     "estimate_factors": {**_MODEL, "examples": "{tokenize}", "tokens_per_batch": 256},
     "rescore": {**_BOTH, **_MODEL, "factors": "{estimate_factors}", "buckets": 1, "shard_rows": 8},
     "rank_scores": {"scores": "{rescore}", "answers": "{answer}", "top_k": 20},
+    "bank": {"queries": "{tokenize queries}", "half": 3, "repeats": 1, **_RECIPE},
+    "metagradient": {
+        **{"queries": "{tokenize queries}", "answers": "{answer}", "single_documents": 1, "random_signs": 0},
+        **{"queries_at_once": 2, "top_k": 20, **_RECIPE},
+    },
     "rank_baseline": {**_BOTH, "answers": "{answer}", "top_k": 20},
     "evaluate": {**_BOTH, **_MODEL, "rankings": "{score}", "answers": "{answer}", **_FEW},
     "show": {**_BOTH, "report": "{evaluate}", "rankings": "{score}"},
