@@ -61,8 +61,9 @@ def farthest(got, wanted):
     differences = {}
     for path, leaf in wanted.items():
         if not path.endswith("key/bias"):  # Softmax cancels it: its gradient is rounding alone.
-            assert got[path].shape == leaf.shape
-            differences[path] = float(np.max(np.abs(got[path] - leaf)) / np.max(np.abs(leaf)))
+            ours, theirs = np.asarray(got[path], np.float64), np.asarray(leaf, np.float64)
+            assert ours.shape == theirs.shape
+            differences[path] = float(np.max(np.abs(ours - theirs)) / np.max(np.abs(theirs)))
     return max(differences.values())
 
 
