@@ -44,6 +44,7 @@ def put(store, environment, name, path):
     subprocess.run([sys.executable, "-c", script], env=os.environ | environment, check=True, capture_output=True)
 
 
+@pytest.mark.nightly  # Minutes; what object stores do to artifacts is in tests/stores.
 @pytest.mark.parametrize("store", ["s3", "gs"])
 def test_a_road_in_an_object_store_is_the_road_on_a_disk(gone, tmp_path, store):
     """Same tree, same rankings within rounding; on s3 also after a kill in the middle of encode, and resumed there."""
