@@ -69,6 +69,7 @@ def farthest(got, wanted):
 
 @pytest.mark.parametrize("name", MARKED)
 def test_in_float64_it_is_autodiff_of_the_plain_mean(name, monkeypatch):
+    """Law: to 1e-10 of each parameter's largest entry, for every kind of decoder, in three groups."""
     config = dataclasses.replace(SMALL, **VARIANTS[name])
     # Two examples at a time: three groups, the last filled up.
     monkeypatch.setattr(batch_gradient, "_FLOATS_AT_ONCE", 2 * 9 * (16 + 24))
@@ -83,6 +84,7 @@ def test_in_float64_it_is_autodiff_of_the_plain_mean(name, monkeypatch):
 
 @pytest.mark.parametrize("name", ["untied", "vocabulary of several pieces"])
 def test_in_float32_it_is_autodiff_of_the_plain_mean_to_rounding(name):
+    """Law: in float32 to 1e-5, against float64."""
     model, params, batch = subject(dataclasses.replace(SMALL, **VARIANTS[name]), dtype=np.float32)
     params = jax.tree.map(lambda leaf: leaf / 2, params)
     with jax.enable_x64(True):
@@ -95,6 +97,7 @@ def test_in_float32_it_is_autodiff_of_the_plain_mean_to_rounding(name):
 
 @pytest.mark.parametrize("at_once", [1, 2, 3, 5])
 def test_it_does_not_depend_on_how_many_are_taken_at_once_or_how_far_they_are_padded(at_once, monkeypatch):
+    """Groups of any size, and padding behind, change rounding alone."""
     model, params, batch = subject(SMALL, dtype=np.float32)
     wanted, reference = found(model, params, batch)
     longer = {name: np.pad(array, ((0, 0), (0, 4))) for name, array in batch.items()}
@@ -105,6 +108,7 @@ def test_it_does_not_depend_on_how_many_are_taken_at_once_or_how_far_they_are_pa
 
 
 def test_devices_take_their_own_shares_and_agree_on_the_sum():
+    """Four devices find what one does."""
     model, params, batch = subject(SMALL, count=8, dtype=np.float32)
     mesh = meshes.make_mesh(meshes.MeshConfig(4, 1), devices=jax.devices()[:4])
     wanted, reference = found(model, params, batch)
@@ -114,6 +118,7 @@ def test_devices_take_their_own_shares_and_agree_on_the_sum():
 
 
 def test_weights_of_examples_multiply_their_losses_and_not_the_divisor():
+    """Law: the loss is linear in the weights of examples."""
     model, params, batch = subject(SMALL, dtype=np.float32)
     each = np.array([1, 0.5, 0, 2, 1], np.float32)
     wanted = jax.value_and_grad(lambda p: mean_loss(model, p, batch["tokens"], batch["loss_weights"], each))(params)
@@ -129,6 +134,8 @@ def test_weights_of_examples_multiply_their_losses_and_not_the_divisor():
 
 
 def test_a_model_of_ones_own_and_bfloat16_are_taken():
+    """What is no decoder is differentiated as it is; narrow parameters get wide gradients."""
+
     class Own(Decoder):
         pass
 
@@ -142,12 +149,14 @@ def test_a_model_of_ones_own_and_bfloat16_are_taken():
 
 
 def test_an_id_beyond_the_vocabulary_gives_no_number():
+    """NaN, as the plain loss gives."""
     model, params, batch = subject(SMALL, dtype=np.float32)
     batch["tokens"][2, 3] = SMALL.vocabulary_size
     assert not np.isfinite(float(found(model, params, batch)[0]))
 
 
 def test_the_numbers_of_a_float64_decoder_are_float64_throughout():
+    """Logits and loss keep what float32 would round away."""
     with jax.enable_x64(True):
         model, params, batch = subject(SMALL)
         program = jax.make_jaxpr(lambda p: model.apply({"params": p}, batch["tokens"]))(params)

@@ -76,6 +76,7 @@ def derivatives(run, slopes, weights):
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_the_derivative_by_every_weight_is_that_of_whole_retrainings(name):
+    """Law: to 1e-3 of central differences of whole retrainings, in float64, over epochs and repeated documents."""
     with jax.enable_x64(True):
         run, model = replay(name)
         values, slopes = asked(model)
@@ -87,6 +88,7 @@ def test_the_derivative_by_every_weight_is_that_of_whole_retrainings(name):
 
 
 def test_the_sign_says_what_happens_without_the_document_and_half_weights_are_gone_back_through_too():
+    """Law: positive where training without the document leaves the target less likely."""
     with jax.enable_x64(True):
         run, model = replay("adamw")
         values, slopes = asked(model)
@@ -101,6 +103,7 @@ def test_the_sign_says_what_happens_without_the_document_and_half_weights_are_go
 
 @pytest.mark.parametrize("segments", [1, 3, 7])
 def test_it_does_not_depend_on_the_number_of_segments_or_of_queries_at_once(segments):
+    """Law: which states are kept, and how many queries go together, change rounding alone."""
     with jax.enable_x64(True):
         run, model = replay("adamw")
         _, slopes = asked(model)
@@ -116,6 +119,7 @@ def test_it_does_not_depend_on_the_number_of_segments_or_of_queries_at_once(segm
 
 
 def test_a_row_that_was_never_seen_has_a_derivative_all_the_same():
+    """Second moments of 0 until the last step: finite, and right along all documents together."""
     # Untied, and ids 7 to 10 in no batch before the last: their second moments are 0 until then.
     with jax.enable_x64(True):
         run, model = replay("adamw", config=TINY.__class__(**{**TINY.__dict__, "tied": False}))
@@ -135,6 +139,7 @@ def test_a_row_that_was_never_seen_has_a_derivative_all_the_same():
 
 
 def test_its_memory_is_said_beforehand_and_grows_with_queries():
+    """States and cotangents are counted before anything is trained."""
     run, _ = replay("sgd", segments=2)
     params = sum(leaf.size * 4 for leaf in jax.tree.leaves(jax.eval_shape(run._begin).params))
     assert run.state_bytes() == pytest.approx(2 * params, rel=0.01)
