@@ -101,7 +101,7 @@ def test_the_sign_says_what_happens_without_the_document_and_half_weights_are_go
         assert (np.sign(found) == np.sign(change.T))[clear].all()
 
 
-@pytest.mark.parametrize("segments", [1, 3, 7])
+@pytest.mark.parametrize("segments", [pytest.param(1, marks=pytest.mark.nightly), 3])
 def test_it_does_not_depend_on_the_number_of_segments_or_of_queries_at_once(segments):
     """Law: which states are kept, and how many queries go together, change rounding alone."""
     with jax.enable_x64(True):
