@@ -140,8 +140,9 @@ def test_a_row_that_was_never_seen_has_a_derivative_all_the_same():
 
 def test_its_memory_is_said_beforehand_and_grows_with_queries():
     """States and cotangents are counted before anything is trained."""
-    run, _ = replay("sgd", segments=2)
-    params = sum(leaf.size * 4 for leaf in jax.tree.leaves(jax.eval_shape(run._begin).params))
-    assert run.state_bytes() == pytest.approx(2 * params, rel=0.01)
-    assert run.peak_bytes(1) > (run.segments + run.length + 1) * run.state_bytes()
-    assert run.peak_bytes(8) - run.peak_bytes(1) >= 7 * 2 * params
+    with jax.enable_x64(True):
+        run, _ = replay("sgd", segments=2)
+        params = sum(leaf.size * 8 for leaf in jax.tree.leaves(jax.eval_shape(run._begin).params))
+        assert run.state_bytes() == pytest.approx(2 * params, rel=0.01)
+        assert run.peak_bytes(1) > (run.segments + run.length + 1) * run.state_bytes()
+        assert run.peak_bytes(8) - run.peak_bytes(1) >= 7 * 2 * params

@@ -104,7 +104,7 @@ def test_adafactor_with_a_first_moment_averages_its_updates():
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("name", "sgd"),
+        ("name", "lion"),
         ("peak_rate", 0.0),
         ("decay_to", 0.0),
         ("b1", 1.0),
