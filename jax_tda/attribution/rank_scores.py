@@ -62,10 +62,12 @@ def run(config: RankScoresConfig, output: str) -> Reader:
     if isinstance(writer, Reader):
         return writer
     ids = [row["id"] for row in scores.read_lines("ids.jsonl")]
-    array = scores.array("scores")
+    array, unscored = scores.array("scores"), 0
 
     def ends_of(row: int) -> Ends:
+        nonlocal unscored
         values = np.asarray(array.read(row, row + 1))
+        unscored += int((~np.isfinite(values)).sum())
         best = Best(1, min(config.top_k, len(ids)))
         for start in range(0, len(ids), _COLUMNS):
             best.update(jnp.asarray(values[:, start : start + _COLUMNS]), start)
@@ -74,4 +76,5 @@ def run(config: RankScoresConfig, output: str) -> Reader:
     rows = lines.of(map(ends_of, range(len(names))), names, ids, exact, config.top_k)
     count = writer.write_lines(f"{config.method}.jsonl", rows)
     kept = {name: scores.manifest.facts[name] for name in ("unit", "sign") if name in scores.manifest.facts}
-    return writer.finish({"method": config.method, "queries": count} | kept | as_facts(config.words))
+    facts = {"method": config.method, "queries": count, "pairs_without_score": unscored}
+    return writer.finish(facts | kept | as_facts(config.words))

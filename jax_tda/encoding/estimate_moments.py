@@ -120,13 +120,7 @@ def read(path: str, checkpoint: checkpoint_artifact.Checkpoint, layout: Layout |
     """
     reader = open_artifact(path, KIND)
     facts = reader.manifest.facts
-    if facts["checkpoint"] != checkpoint.reader.manifest.digest:
-        raise InputError(
-            f"the second moments {reader} do not belong to the checkpoint {checkpoint.reader}",
-            got=f"checkpoint {facts['checkpoint'][:12]}",
-            expected=f"checkpoint {checkpoint.reader.manifest.digest[:12]}",
-            remedy="run jobs.estimate_second_moments for this checkpoint",
-        )
+    checkpoint_artifact.check_made_for(reader, checkpoint.reader, "second moments", "estimate_second_moments")
     reader.check_files()
     where = layout.of_tree if layout else None
     held = checkpoints.restore_untyped(str(reader.path / "state"), where)["second_moments"]

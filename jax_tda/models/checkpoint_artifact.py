@@ -113,6 +113,28 @@ def placed(shapes: Any, layout: Layout | None) -> Any:
     )
 
 
+def check_made_for(made: Reader, checkpoint: Reader, what: str, job: str) -> None:
+    """Refuses what was made of another checkpoint, as its manifest says.
+
+    Args:
+      made: an artifact whose facts name its checkpoint.
+      checkpoint: the one in hand.
+      what: what it holds, for the message.
+      job: the job that makes it.
+
+    Raises:
+      InputError: naming both.
+    """
+    own = made.manifest.facts["checkpoint"]
+    if own != checkpoint.manifest.digest:
+        raise InputError(
+            f"the {what} {made} do not belong to the checkpoint {checkpoint}",
+            got=f"checkpoint {own[:12]}",
+            expected=f"checkpoint {checkpoint.manifest.digest[:12]}",
+            remedy=f"run {job} for this checkpoint",
+        )
+
+
 def check_fits(checkpoint: Reader, examples: Reader) -> None:
     """Refuses examples that another vocabulary made, or that are longer than the checkpoint's context.
 

@@ -121,13 +121,7 @@ def read(path: str, checkpoint: checkpoint_artifact.Checkpoint) -> dict[str, Fac
     """
     reader = open_artifact(path, KIND)
     facts = reader.manifest.facts
-    if facts["checkpoint"] != checkpoint.reader.manifest.digest:
-        raise InputError(
-            f"the factors {reader} do not belong to the checkpoint {checkpoint.reader}",
-            got=f"checkpoint {facts['checkpoint'][:12]}",
-            expected=f"checkpoint {checkpoint.reader.manifest.digest[:12]}",
-            remedy="run estimate_factors for this checkpoint",
-        )
+    checkpoint_artifact.check_made_for(reader, checkpoint.reader, "factors", "estimate_factors")
 
     def part(number: int, name: str) -> np.ndarray:
         array: np.ndarray = np.load(io.BytesIO(reader.read_bytes(f"{number:05d}_{name}.npy")), allow_pickle=False)

@@ -30,6 +30,7 @@ from jax_tda.models import checkpoint_artifact
 from jax_tda.rescoring import directions, estimate_factors
 
 KIND = "scores"
+_ROWS = "rows"
 UNIT = "nats of the target's log-probability for a unit of the document's weight along the direction"
 
 
@@ -105,14 +106,22 @@ def run(config: RescoreConfig, output: str) -> Reader:
     inputs = {"corpus": corpus.reader, "queries": queries.reader, "checkpoint": checkpoint.reader}
     for made in (corpus.reader, queries.reader):
         checkpoint_artifact.check_fits(checkpoint.reader, made)
-    chosen, read_from = _candidates(config, corpus, queries)
+    described, chosen = settings(config), None
+    if config.candidates:
+        chosen, readers, foreign = _candidates(config, corpus, queries)
+        inputs |= readers
+        # A ranking without a manifest has no digest among the inputs.
+        described["foreign_candidates"] = foreign
     given = _needed(config, inputs)
-    writer = begin(output, KIND, settings(config), inputs | ({"candidates": read_from} if read_from else {}))
+    writer = begin(output, KIND, described, inputs)
     if isinstance(writer, Reader):
         return writer
     scorer = _scorer(config)
     made_with = given(scorer)
-    size = min(_at_once(config, scorer), queries.count)
+    # A run that goes on where there is more or less memory keeps to the rows that the first one took at once.
+    units = writer.finished_units()
+    size = units[_ROWS]["at_once"] if _ROWS in units else min(_at_once(config, scorer), queries.count)
+    writer.finish_unit(_ROWS, {"at_once": size})
     array = writer.array("scores", (queries.count, corpus.count), "float32", size)
     blocks = [np.arange(start, min(start + size, queries.count)) for start in range(0, queries.count, size)]
     visits = [
@@ -121,7 +130,8 @@ def run(config: RescoreConfig, output: str) -> Reader:
     ]
     progress = Progress("rescore", sum(map(len, visits)), "passages")
     for number, (block, rows) in enumerate(zip(blocks, visits, strict=True)):
-        if f"block_{number:06d}" in writer.finished_units():
+        unit = f"block_{number:06d}"
+        if unit in units:
             progress.advance(len(rows))
             continue
         values = np.full((len(block), corpus.count), np.nan, np.float32)
@@ -132,11 +142,18 @@ def run(config: RescoreConfig, output: str) -> Reader:
         if chosen is not None:
             for row, query in enumerate(block):
                 values[row, np.setdiff1d(np.arange(corpus.count), chosen[int(query)])] = np.nan
-        array.write_shard(int(block[0]), np.where(np.isfinite(values), values, np.float32(np.nan)))
-        writer.finish_unit(f"block_{number:06d}", {})
+        asked = len(block) * len(rows) if chosen is None else sum(len(chosen[int(row)]) for row in block)
+        finite = np.isfinite(values)
+        array.write_shard(int(block[0]), np.where(finite, values, np.float32(np.nan)))
+        units[unit] = {"not_finite": asked - int(finite.sum())}
+        writer.finish_unit(unit, units[unit])
     writer.write_lines("query_ids.jsonl", ({"id": name} for name in queries.ids))
     writer.write_lines("ids.jsonl", ({"id": name} for name in corpus.ids))
+    lost = sum(facts["not_finite"] for name, facts in units.items() if name != _ROWS)
+    if lost:
+        print(f"rescore: {lost:,} scores are not finite; those pairs have none")
     facts = {"queries": queries.count, "examples": corpus.count, "unit": UNIT, "sign": "positive: makes likelier"}
+    facts |= {"not_finite": lost, "excluded": scorer.plan.excluded, "parameters": scorer.plan.counts}
     return writer.finish(facts | {"checkpoint": checkpoint.reader.manifest.digest})
 
 
@@ -177,11 +194,17 @@ def _needed(config: RescoreConfig, inputs: dict[str, Reader]) -> Callable[[Direc
 
 def _candidates(
     config: RescoreConfig, corpus: corpora.Corpus, queries: corpora.Corpus
-) -> tuple[dict[int, np.ndarray] | None, Reader | None]:
-    """Each query's candidates as rows of the corpus, and the ranking that they are of; None for all."""
-    if not config.candidates:
-        return None, None
-    lines, reader = ranking.read(config.candidates)
+) -> tuple[dict[int, np.ndarray], dict[str, Reader], dict[str, str]]:
+    """Each query's candidates as rows of the corpus; the ranking that they are of, or the digest of a foreign file."""
+    rankings, readers, foreign = ranking.read_all(config.candidates)
+    if len(rankings) != 1:
+        raise InputError(
+            f"candidates of one ranking are scored, and {config.candidates} holds several",
+            got=", ".join(sorted(rankings)[:6]),
+            expected="one ranking, RANKINGS/METHOD.jsonl",
+            remedy="give the file of the ranking whose first passages are to be scored",
+        )
+    ((_, lines),) = rankings.items()
     row_of = {name: row for row, name in enumerate(corpus.ids)}
     ranked = {line["query_id"]: [entry["id"] for entry in line["proponents"]] for line in lines}
     strange = [name for name in queries.ids if name not in ranked]
@@ -194,7 +217,14 @@ def _candidates(
             remedy="give the ranking that was made from them",
         )
     rows = [np.array([row_of[n] for n in ranked[name][: config.candidates_each]], np.int64) for name in queries.ids]
-    return dict(enumerate(rows)), reader
+    most = min(config.candidates_each, corpus.count)
+    if short := sum(len(each) < most for each in rows):
+        fewest = min(map(len, rows))
+        print(
+            f"rescore: {short:,} queries have fewer than {most:,} candidates in {config.candidates}, {fewest:,} at least"
+        )
+    made = {"candidates": next(iter(readers.values()))} if readers else {}
+    return dict(enumerate(rows)), made, foreign
 
 
 def _scorer(config: RescoreConfig) -> DirectionScorer:

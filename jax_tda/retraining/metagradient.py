@@ -28,6 +28,7 @@ from jax_tda.models import checkpoint_artifact, likelihood
 from jax_tda.models.decoder import Decoder
 from jax_tda.retraining import smoothness
 from jax_tda.retraining.replay import Replay
+from jax_tda.retraining.subsets import Documents
 from jax_tda.training import optimizers
 from jax_tda.training.batches import TrainingBatches
 from jax_tda.training.run import PretrainConfig
@@ -102,9 +103,8 @@ class _Asked:
             decoder, self.inputs["initial"], self._initial = initial.model.config, initial.reader, initial.params
         self.model, described = Decoder(decoder), dataclasses.replace(recipe, decoder=decoder)
         self.settings = settings(dataclasses.replace(config, pretrain=described))
-        numbers: dict[str, int] = {}
-        self._document = np.array([numbers.setdefault(name, len(numbers)) for name in self.corpus.documents], np.int64)
-        self.names = list(numbers)
+        self._documents = Documents(self.corpus)
+        self.names = self._documents.names
         self.at_once = min(config.queries_at_once, self.queries.count)
         self.blocks = -(-self.queries.count // self.at_once)
         self._held = self.queries.examples(np.arange(self.queries.count), self.queries.longest, self.queries.count)
@@ -144,7 +144,7 @@ class _Asked:
             return continued_state(optimizer, self._initial()) if self._initial else fresh()
 
         def look(step: int) -> tuple[dict[str, Any], np.ndarray]:
-            return dict(batches.batch(step)), self._document[batches.rows(step)]
+            return dict(batches.batch(step)), self._documents.of_row[batches.rows(step)]
 
         return Replay(self.model, optimizer, begin, look, recipe.steps, len(self.names), self.config.segments)
 
@@ -267,10 +267,13 @@ def _scores(asked: _Asked, writer: Writer) -> tuple[np.ndarray, dict[str, Any]]:
         found[places] = slopes
         if block == 0:
             smooth = _smoothness(asked, slopes, places)
+            if smooth.shape[1]:
+                said = smoothness.advice(_outcome(asked, smooth), asked.config.pretrain.optimizer)
+                print(f"metagradient: {said}", flush=True)
     whole = shares.whole(state)
     joined = np.nansum([np.nan_to_num(part("scores"), nan=0.0) for part in whole], axis=0).astype(np.float32)
     outcome = next((part("smoothness") for part in whole if np.isfinite(part("smoothness")).all()), smooth)
-    return joined, _told(asked, outcome)
+    return joined, {"smoothness": _outcome(asked, outcome).facts() if outcome.shape[1] else None}
 
 
 def _directions(asked: _Asked) -> np.ndarray:
@@ -289,13 +292,8 @@ def _smoothness(asked: _Asked, slopes: np.ndarray, places: np.ndarray) -> np.nda
     return np.stack([outcome.predicted, outcome.measured])
 
 
-def _told(asked: _Asked, smooth: np.ndarray) -> dict[str, Any]:
-    if not smooth.shape[1]:
-        return {"smoothness": None}
-    outcome = smoothness.Outcome(smooth[0], smooth[1], asked.config.tolerance)
-    if processes.index() == 0:
-        print(f"metagradient: {smoothness.advice(outcome, asked.config.pretrain.optimizer)}", flush=True)
-    return {"smoothness": outcome.facts()}
+def _outcome(asked: _Asked, smooth: np.ndarray) -> smoothness.Outcome:
+    return smoothness.Outcome(smooth[0], smooth[1], asked.config.tolerance)
 
 
 def _lines(asked: _Asked, scores: np.ndarray) -> Iterator[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Is a derivative by document weights worth anything? Asked of the run in hand, before the rest is computed.
+"""Is a derivative by document weights worth anything? Asked of the run in hand, once its first queries are computed.
 
 A metagradient says what an infinitely small change of weights does. Training can be so rough that a change of any size
 does something else: the rate is high, ε of Adam tiny, gradients are clipped. So the predicted change Σ_i v_i ∂f/∂w_i is

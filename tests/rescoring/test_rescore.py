@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jax_tda.artifacts import dense_scores
 from jax_tda.artifacts.artifact import open_artifact
 from jax_tda.attribution import rank_scores
 from jax_tda.core import processes, trees
@@ -139,6 +140,9 @@ def test_candidates_alone_are_scored_and_become_a_ranking(made):
     ranking = rank_scores.RankScoresConfig(scores=str(place / "whole"), answers=str(place / "answers"), method="all")
     rank_scores.run(ranking, str(place / "rankings"))
     lines = [json.loads(line) for line in (place / "rankings" / "all.jsonl").read_text().splitlines()]
+    # A bank's judges read them as they lie.
+    (judged,) = dense_scores.read_all(str(place / "whole")).values()
+    np.testing.assert_array_equal(judged.rows(np.arange(QUERIES)), whole)
     for row, line in enumerate(lines):
         order = np.argsort(-whole[row], kind="stable")
         assert [entry["id"] for entry in line["proponents"]] == [f"p{i}" for i in order]
@@ -174,8 +178,10 @@ def test_a_stopped_run_goes_on_and_ends_at_the_same_bytes(made, monkeypatch):
     before = len(calls)
     monkeypatch.undo()
     monkeypatch.setattr(rescore.DirectionScorer, "scores", counted)
-    found = scores_of(config, place / "stopped")
+    # More or less memory than before changes nothing of a run that goes on.
+    found = scores_of(dataclasses.replace(config, memory=2e-6), place / "stopped")
     assert before == 1 and len(calls) == 3
+    assert open_artifact(str(place / "stopped")).manifest.facts["not_finite"] == 0
     assert found.tobytes() == expected.tobytes()
 
 
