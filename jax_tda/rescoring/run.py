@@ -221,7 +221,7 @@ def _candidates(
     if short := sum(len(each) < most for each in rows):
         fewest = min(map(len, rows))
         print(
-            f"rescore: {short:,} queries have fewer than {most:,} candidates, {fewest:,} at least: the ranking is shorter"
+            f"rescore: {short:,} queries have fewer than {most:,} candidates, {fewest:,} at least: their ranking ends"
         )
     made = {"candidates": next(iter(readers.values()))} if readers else {}
     return dict(enumerate(rows)), made, foreign
