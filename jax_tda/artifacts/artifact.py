@@ -19,7 +19,7 @@ from jax_tda.artifacts.faults import explained
 from jax_tda.artifacts.lease import Lease, Watch, take
 from jax_tda.artifacts.lines import Lines
 from jax_tda.artifacts.manifest import Manifest, canonical, lineage_of, versions
-from jax_tda.artifacts.place import Place, sha256
+from jax_tda.artifacts.place import Place, must_match, sha256
 from jax_tda.artifacts.units import Units
 from jax_tda.core import files, permits, processes
 from jax_tda.core.errors import InputError
@@ -88,24 +88,33 @@ class Writer:
 
     def write_lines(self, name: str, rows: Iterable[Any]) -> int:
         """Writes JSON lines, one row at a time, and returns their number."""
+        count = 0
 
-        def write() -> tuple[str, int]:
-            hasher, count = hashlib.sha256(), 0
+        def lines() -> Iterator[bytes]:
+            nonlocal count
+            for row in rows:
+                count += 1
+                yield (json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
-            def lines() -> Iterator[bytes]:
-                nonlocal count
-                for row in rows:
-                    line = (json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n").encode()
-                    hasher.update(line)
-                    count += 1
-                    yield line
+        self.write_parts(name, lines())
+        return processes.agree(lambda: count)
+
+    def write_parts(self, name: str, parts: Iterable[bytes]) -> None:
+        """Writes a file of bytes, one part after another; of several processes the first takes the parts."""
+
+        def write() -> str:
+            hasher = hashlib.sha256()
+
+            def seen() -> Iterator[bytes]:
+                for part in parts:
+                    hasher.update(part)
+                    yield part
 
             with explained(str(self.path / name)):
-                files.write_stream(self.path / name, lines())
-            return hasher.hexdigest(), count
+                files.write_stream(self.path / name, seen())
+            return hasher.hexdigest()
 
-        self._hashes[name], count = processes.agree(write)
-        return count
+        self._hashes[name] = processes.agree(write)
 
     def array(self, name: str, shape: tuple[int, ...], dtype: str, shard_rows: int, **options: Any) -> arrays.Array:
         """Makes, or on resumption opens, an array below the artifact; its shards check themselves."""
@@ -127,6 +136,11 @@ class Writer:
     def finish_unit(self, unit: str, facts: dict[str, Any]) -> None:
         """Records, atomically and after its data, that a unit of work is finished."""
         self._units.finish(unit, facts)
+
+    def start_over(self) -> None:
+        """Forgets the finished units and `scratch`: of a job that refuses its input only a plan is left."""
+        for name in ("units", "scratch"):
+            files.delete(self._place.unfinished / name)
 
     def scratch(self) -> epath.Path:
         """A directory for what is needed only until the artifact is finished (intermediate checkpoints)."""
@@ -313,7 +327,7 @@ def _claim(place: Place, writer: Writer) -> Writer | Reader:
     strangers = place.strangers()
     planned = files.exists(place.plan)
     if strangers and planned:
-        _must_match(place, plan, json.loads(files.read(place.plan)))
+        must_match(place, plan, json.loads(files.read(place.plan)))
     elif strangers:
         raise InputError(
             f"the output {place} holds something else",
@@ -341,25 +355,8 @@ def _finished(place: Place, plan: dict[str, Any]) -> Reader | None:
         return None
     reader = open_artifact(str(place.directory), name=place.name)
     made = reader.manifest
-    _must_match(place, plan, {"kind": made.kind, "settings": made.settings, "inputs": made.inputs})
+    must_match(place, plan, {"kind": made.kind, "settings": made.settings, "inputs": made.inputs})
     return reader
-
-
-def _must_match(place: Place, plan: dict[str, Any], found: dict[str, Any]) -> None:
-    if plan == found:
-        return
-    differences = [
-        f"{part}.{key}"
-        for part in ("settings", "inputs")
-        for key in sorted({*plan[part], *found[part]})
-        if plan[part].get(key) != found[part].get(key)
-    ]
-    raise InputError(
-        f"the output {place} holds something else",
-        got=f"a {found['kind']} artifact that differs in {', '.join(differences) or 'kind'}",
-        expected=f"a {plan['kind']} artifact of the same settings and inputs",
-        remedy="choose another --output_dir, or delete what is there",
-    )
 
 
 def open_artifact(directory: str, kind: str | None = None, name: str | None = None) -> Reader:

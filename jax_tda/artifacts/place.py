@@ -5,11 +5,13 @@ import hashlib
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from etils import epath
 
 from jax_tda.artifacts import arrays, lease
 from jax_tda.core import files
+from jax_tda.core.errors import InputError
 
 # What a job leaves that has only planned: such a place gives way to another job.
 _PLANNED = ("plan.json", lease.NAME)
@@ -94,3 +96,25 @@ def sha256(path: epath.Path) -> str:
     for block in files.blocks(path):
         hasher.update(block)
     return hasher.hexdigest()
+
+
+def must_match(place: Place, plan: dict[str, Any], found: dict[str, Any]) -> None:
+    """Refuses a place whose plan is another than the one that is to be made there.
+
+    Raises:
+      InputError: naming what differs.
+    """
+    if plan == found:
+        return
+    differences = [
+        f"{part}.{key}"
+        for part in ("settings", "inputs")
+        for key in sorted({*plan[part], *found[part]})
+        if plan[part].get(key) != found[part].get(key)
+    ]
+    raise InputError(
+        f"the output {place} holds something else",
+        got=f"a {found['kind']} artifact that differs in {', '.join(differences) or 'kind'}",
+        expected=f"a {plan['kind']} artifact of the same settings and inputs",
+        remedy="choose another --output_dir, or delete what is there",
+    )

@@ -38,7 +38,7 @@ class PrepareProbesConfig:
 
     Args:
       source: the file of passages and probes.
-      distractors: passages that teach none of it: a file of JSON lines, or `seqio:NAME`; empty for none.
+      distractors: passages that teach none of it: as `tokenize` takes it; empty for none.
       seqio_module: module that registers the Task.
       passages: how many are drawn; 0 takes all.
       part_characters: a passage is cut between sentences into parts of at most so many; a longer sentence is a part.
@@ -158,7 +158,7 @@ def _distractors(config: PrepareProbesConfig) -> Iterator[dict[str, Any]]:
     found = list(sources.read(config.distractors, config.seqio_module, "train", "passages", "refuse", Counter()))
     for row in _drawn(len(found), config.distractor_count, "distractors", config.seed):
         record = found[row]
-        assert isinstance(record, records.Passage)
+        assert isinstance(records.demand_text(record, "prepare_probes"), records.Passage)
         yield {"id": f"distractor/{record.id}", "text": record.text}
 
 

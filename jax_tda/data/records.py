@@ -157,6 +157,23 @@ def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
         )
 
 
+def demand_text(record: Record, job: str) -> Record:
+    """The record; token ids alone are refused where text is needed.
+
+    Raises:
+      InputError: the record has none.
+    """
+    if record.tokens is not None and not record.text:
+        raise InputError(
+            f"{record.where}: {job} needs text",
+            got=f"token ids alone (id {record.id!r})",
+            expected="a source with a column of text",
+            remedy="name it as `fields = ('text=COLUMN',)`, or give a source of text; ids need the vocabulary that "
+            "made them",
+        )
+    return record
+
+
 def admit(
     source: str, rows: Iterable[tuple[str, Callable[[], Record]]], on_bad_record: str, rejected: Counter[str]
 ) -> Iterator[Record]:
@@ -187,9 +204,14 @@ def admit(
         seen[record.id] = where
         yield record
     if not seen:
-        raise InputError(
-            f"{source} holds no usable record",
-            got=f"left out: {dict(rejected)}" if rejected else "nothing",
-            expected="at least one record",
-            remedy="give another source, or mend its records",
-        )
+        raise nothing_usable(source, rejected)
+
+
+def nothing_usable(source: str, rejected: Counter[str]) -> InputError:
+    """What is said of a source of which no record is left."""
+    return InputError(
+        f"{source} holds no usable record",
+        got=f"left out: {dict(rejected)}" if rejected else "nothing",
+        expected="at least one record",
+        remedy="give another source, or mend its records",
+    )

@@ -168,10 +168,8 @@ def _form(dataset: Any, provider: Any, kind: records.Kind, name: str) -> Vocabul
     )
 
 
-def read(
-    name: str, module: str, split: str, kind: records.Kind, on_bad_record: str, rejected: Counter[str]
-) -> Iterator[records.Record]:
-    """Yields the records of a seqio Task, or of a Mixture's Tasks one after another.
+def rows(name: str, module: str, split: str, kind: records.Kind) -> Iterator[tuple[str, Callable[[], records.Record]]]:
+    """Of each example of a seqio Task, or of a Mixture's Tasks one after another, where it stands and what reads it.
 
     Every example comes once, in the Task's own order without shuffling; a Mixture's rates, which say how often to
     train on a Task, are not used. Examples are text (`text`, or `prompt` and `target`) or token ids (`targets` and
@@ -184,12 +182,9 @@ def read(
       module: the module whose import registers it; "" if it is registered already.
       split: one of its splits.
       kind: "passages" or "queries".
-      on_bad_record: "refuse" or "skip".
-      rejected: receives the number of records left out by reason.
 
     Raises:
-      InputError: at an unknown name, module or split, at features that hold no records of this kind, and at a bad
-        record that may not be skipped.
+      InputError: at an unknown name, module or split, and at features that hold no records of this kind.
     """
     provider = _registered(name, module)
     import seqio
@@ -201,15 +196,19 @@ def read(
             expected=" or ".join(map(repr, sorted(provider.splits))),
             remedy="choose one of its splits",
         )
+    for task in seqio.get_subtasks(provider):
+        if split not in task.splits:
+            continue
+        dataset = _dataset(task, split)
+        vocabulary = _form(dataset, provider, kind, task.name)
+        for index, example in enumerate(dataset.as_numpy_iterator()):
+            where = f"seqio Task {task.name!r}, split {split!r}, example {index}"
+            yield where, functools.partial(_parse, example, vocabulary, kind, where, f"{task.name}/{index}")
 
-    def rows() -> Iterator[tuple[str, Callable[[], records.Record]]]:
-        for task in seqio.get_subtasks(provider):
-            if split not in task.splits:
-                continue
-            dataset = _dataset(task, split)
-            vocabulary = _form(dataset, provider, kind, task.name)
-            for index, example in enumerate(dataset.as_numpy_iterator()):
-                where = f"seqio Task {task.name!r}, split {split!r}, example {index}"
-                yield where, functools.partial(_parse, example, vocabulary, kind, where, f"{task.name}/{index}")
 
-    return records.admit(f"seqio {name!r}, split {split!r},", rows(), on_bad_record, rejected)
+def read(
+    name: str, module: str, split: str, kind: records.Kind, on_bad_record: str, rejected: Counter[str]
+) -> Iterator[records.Record]:
+    """The records of a Task or Mixture, as `rows` has them, bad ones refused, or left out and counted."""
+    found = rows(name, module, split, kind)
+    return records.admit(f"seqio {name!r}, split {split!r},", found, on_bad_record, rejected)

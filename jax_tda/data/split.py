@@ -48,6 +48,7 @@ def _too_long(record: records.Record, tokens: int, context: int, remedy: str) ->
 def _query(query: records.Query, vocabulary: Vocabulary, context: int) -> Piece:
     if query.tokens is not None:
         prompt, target = query.tokens
+        prompt = prompt[1:] if prompt[:1] == (vocabulary.beginning_id,) else prompt
         ids, first = [*prompt, *target], len(prompt)
     else:
         ids, first = vocabulary.encode_query(query.prompt, query.target)
@@ -58,6 +59,29 @@ def _query(query: records.Query, vocabulary: Vocabulary, context: int) -> Piece:
     if len(tokens) > context:
         raise _too_long(query, len(tokens), context, "raise the context, or shorten the prompt")
     return Piece(query.id, query.id, tokens, 1 + first, query.text)
+
+
+def spelt(record: records.Record, vocabulary: Vocabulary) -> records.Record:
+    """A record of token ids alone with the text that its ids spell; any other as it is.
+
+    Raises:
+      Rejected: an id is none of the vocabulary's.
+    """
+    if record.tokens is None:
+        return record
+    parts = record.tokens if isinstance(record, records.Query) else (record.tokens,)
+    largest = max((max(part, default=0) for part in parts), default=0)
+    if largest >= vocabulary.size:
+        expected = f"ids from 0 to {vocabulary.size - 1}, of the vocabulary that made them"
+        raise records.Rejected(
+            _where(record), "token id outside the vocabulary", got=f"id {largest}", expected=expected
+        )
+    if record.text:
+        return record
+    if isinstance(record, records.Query):
+        prompt, target = record.tokens
+        return dataclasses.replace(record, prompt=vocabulary.decode(prompt), target=vocabulary.decode(target))
+    return dataclasses.replace(record, text=vocabulary.decode(record.tokens))
 
 
 def doubt(record: records.Record) -> str:
@@ -79,7 +103,9 @@ def _passage_tokens(passage: records.Passage, vocabulary: Vocabulary) -> tuple[l
         starts = [start for start, _ in spans]
     else:
         ids, starts = list(passage.tokens), []
-        # Many Tasks append the end id themselves, some twice; it must stand once.
+        # Many sources put the beginning id, and the end id, some twice, themselves; each must stand once.
+        if ids[:1] == [vocabulary.beginning_id]:
+            del ids[0]
         while ids and ids[-1] == vocabulary.end_id:
             ids.pop()
     if not ids:

@@ -2,19 +2,17 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any, Literal
 
-import numpy as np
-
 from jax_tda.artifacts.artifact import Reader, Writer, begin, open_artifact
-from jax_tda.artifacts.together import by_first
+from jax_tda.core import processes
 from jax_tda.core.config import input_path, settings
 from jax_tda.core.declared import declared
 from jax_tda.core.errors import InputError
-from jax_tda.core.progress import Progress
 from jax_tda.core.quantities import Context, Module, Path, ShardRows, Split
-from jax_tda.data import corpus, records, sources, split, train_vocabulary
+from jax_tda.data import assembly, corpus, distinct, making, records, sources, split, train_vocabulary
+from jax_tda.data.fields import FieldMap
+from jax_tda.data.segments import Kept
 from jax_tda.data.vocabulary import Vocabulary
 
 
@@ -24,9 +22,11 @@ class TokenizeConfig:
     """Which text, by which vocabulary, cut how.
 
     Args:
-      source: a file of JSON lines, or `seqio:NAME`.
+      source: a file, a folder or a pattern of shards in a layout that docs/data.md lists, or `seqio:NAME`.
+      fields: which column holds what, `'text=COLUMN'` (also `id`, `tokens`; of queries `prompt`, `target`, `gold`,
+        `weak`, `prompt_tokens`, `target_tokens`); `'=COLUMN'` leaves one out, `'=*'` all that are not named.
       seqio_module: module that registers the Task.
-      seqio_split: its split.
+      seqio_split: its split, or that of a cached Task.
       kind: `passages` or `queries`.
       vocabulary: the artifact that holds the vocabulary: one of `train_vocabulary`, or a checkpoint, whose context then
         is the limit.
@@ -38,6 +38,7 @@ class TokenizeConfig:
     """
 
     source: Path = input_path(required=True)
+    fields: FieldMap = ()
     seqio_module: Module = "jax_tda.data.facts.tasks"
     seqio_split: Split = "train"
     kind: records.Kind = "passages"
@@ -51,52 +52,65 @@ class TokenizeConfig:
 
 def plan(config: TokenizeConfig, output: str) -> str:
     """What the job would do."""
-    return (
-        f"tokenize: {config.kind} of {config.source}, context {config.context}, long ones: {config.on_long} → {output}"
-    )
+    source = sources.described(config.source, config.seqio_split)
+    return f"tokenize: {config.kind} of {source}, context {config.context}, long ones: {config.on_long} → {output}"
 
 
-@by_first
 def run(config: TokenizeConfig, output: str) -> Reader:
-    """Writes the corpus artifact."""
+    """Writes the corpus artifact: stretches of the source become segments, segments the corpus.
+
+    Input shards are dealt over the processes of a run, and so are the shards that are written; in memory is one segment
+    of each. What is finished is not done again. The order is that of the shards' names and of the rows in each, and the
+    artifact's bytes are the same however many processes there were and wherever a run was stopped.
+    """
     inputs = {"vocabulary": open_artifact(config.vocabulary)}
     if config.queries:
         inputs["queries"] = open_artifact(config.queries, corpus.KIND)
-    identity = sources.identity(config.source, config.seqio_module, config.seqio_split)
+    identity = processes.agree(lambda: sources.identity(config.source, config.seqio_module, config.seqio_split))
     writer = begin(output, corpus.KIND, settings(config) | {"source": identity}, inputs)
     if isinstance(writer, Reader):
         return writer
+    try:
+        return _made(config, writer, inputs)
+    except InputError:
+        # What is mended is read anew, under the same command. Others may still be writing where there are several.
+        if processes.count() == 1:
+            writer.start_over()
+        raise
+
+
+def _made(config: TokenizeConfig, writer: Writer, inputs: dict[str, Reader]) -> Reader:
     vocabulary = corpus.read_vocabulary(inputs["vocabulary"])
     context = _context(config, inputs)
-    rejected: Counter[str] = Counter()
-    doubtful: Counter[str] = Counter()
-    found = sources.read(
-        config.source, config.seqio_module, config.seqio_split, config.kind, config.on_bad_record, rejected
-    )
-    pieces, described = [], []
-    for piece, record in _pieces(found, vocabulary, context, config, rejected):
-        pieces.append(piece)
-        described.append(_described(piece, record))
-        if reason := split.doubt(record):
-            doubtful[reason] += 1
-    records.tell("tokenize", rejected)
-    _check_unique(described)
-    for reason, count in doubtful.items():
-        print(f"tokenize: warning: {count} of {len(pieces)} queries: {reason}; a leading space belongs to the target")
-    facts = _write(writer, pieces, described, config)
+    work = sources.Work(config.source, config.seqio_module, config.seqio_split, config.kind, config.fields)
+    if processes.index() == 0:
+        print(f"tokenize: {work}", flush=True)
+    making.make(writer, work, lambda record: _pieces(record, vocabulary, context, config), config.on_bad_record)
+    chosen = processes.agree(lambda: _chosen(writer, work, config))
+    segments = making.kept(writer, {tuple(place): documents for place, documents in chosen["dropped"]})
+    longest = max((facts["longest"] for facts in chosen["counted"]), default=0)
+    examples = [facts["examples"] for facts in chosen["counted"]]
+    assembly.write(writer, segments, examples, longest, config.shard_rows)
     train_vocabulary.write(writer, vocabulary)
-    split_documents = sum(1 for piece in pieces if piece.id != piece.document and piece.id.endswith("#0"))
+
+    def total(name: str) -> int:
+        return sum(facts[name] for facts in chosen["counted"])
+
     return writer.finish(
-        facts
+        {name: total(name) for name in ("examples", "documents", "tokens")}
         | {
+            "longest": longest,
             "kind": config.kind,
-            "context": max(context if context < _UNLIMITED else 0, facts["longest"]),
+            "context": max(context if context < _UNLIMITED else 0, longest),
             "vocabulary": vocabulary.digest,
             "vocabulary_size": vocabulary.size,
-            "rejected": dict(rejected),
-            "doubtful": dict(doubtful),
-            "documents_split": split_documents,
-            "tokens_left_out": sum(piece.left_out for piece in pieces),
+            "layout": work.layout,
+            "input_shards": work.count,
+            "ids": work.ids,
+            "rejected": chosen["rejected"],
+            "doubtful": chosen["doubtful"],
+            "documents_split": total("split"),
+            "tokens_left_out": total("left_out"),
         }
     )
 
@@ -115,66 +129,57 @@ def _context(config: TokenizeConfig, inputs: dict[str, Reader]) -> int:
 
 
 def _pieces(
-    found: Iterator[records.Record],
-    vocabulary: Vocabulary,
-    context: int,
-    config: TokenizeConfig,
-    rejected: Counter[str],
-) -> Iterator[tuple[split.Piece, records.Record]]:
-    for record in found:
-        try:
-            made = split.pieces(record, vocabulary, context, config.on_long)
-        except records.Rejected as problem:
-            if config.on_bad_record == "refuse":
-                raise
-            rejected[problem.reason] += 1
-            continue
-        for piece in made:
-            yield piece, record
+    record: records.Record, vocabulary: Vocabulary, context: int, config: TokenizeConfig
+) -> tuple[records.Record, list[split.Piece]]:
+    spelt = split.spelt(record, vocabulary)
+    return spelt, split.pieces(spelt, vocabulary, context, config.on_long)
 
 
-def _described(piece: split.Piece, record: records.Record) -> dict[str, Any]:
-    row: dict[str, Any] = {"id": piece.id, "document": piece.document, "text": piece.text}
-    if isinstance(record, records.Query):
-        row |= {"prompt": record.prompt, "target": record.target, "gold": list(record.gold)}
-        if record.weak is not None:
-            row["weak"] = list(record.weak)
-    return row | {"fields": dict(record.fields)}
-
-
-def _check_unique(described: list[dict[str, Any]]) -> None:
-    counts = Counter(row["id"] for row in described)
-    name, count = counts.most_common(1)[0] if counts else ("", 0)
-    if count != 1:
-        raise InputError(
-            "pieces of a split document cannot be told from another document" if counts else "there is no example",
-            got=f"{count} examples called {name!r}" if counts else "every record was left out",
-            expected="one id for each example",
-            remedy="rename the document whose id ends like a piece's (#0, #1, …)" if counts else "mend the source",
+def _chosen(writer: Writer, work: sources.Work, config: TokenizeConfig) -> dict[str, Any]:
+    """What is left of the segments when every id stands once, and what is said of it on screen."""
+    segments = making.kept(writer, {})
+    repeated = distinct.repeated(segments)
+    if repeated.documents and config.on_bad_record == "refuse":
+        later, first = repeated.documents[0]
+        raise records.Rejected(
+            _where(work, segments, later),
+            "duplicate id",
+            got=f"{segments[later.segment].name_of(later.document)!r}, first at {_where(work, segments, first)}",
+            expected="an id of its own for every record",
         )
-
-
-def _write(
-    writer: Writer, pieces: list[split.Piece], described: list[dict[str, Any]], config: TokenizeConfig
-) -> dict[str, Any]:
-    longest = max(len(piece.tokens) for piece in pieces)
-    shard = config.shard_rows
-    tokens = writer.array("tokens", (len(pieces), longest), "int32", shard, compressed=True)
-    spans = writer.array("spans", (len(pieces), 2), "int32", shard)
-    progress = Progress("tokenize", len(pieces), "examples")
-    for start in range(0, len(pieces), shard):
-        part = pieces[start : start + shard]
-        rows = np.zeros((len(part), longest), np.int32)
-        for row, piece in zip(rows, part, strict=True):
-            row[: len(piece.tokens)] = piece.tokens
-        tokens.write_shard(start, rows)
-        spans.write_shard(start, np.array([(len(piece.tokens), piece.loss_start) for piece in part], np.int32))
-        progress.advance(len(part))
-    writer.write_lines("records.jsonl", described)
-    total = sum(len(piece.tokens) for piece in pieces)
+    if repeated.pieces:
+        piece, document = repeated.pieces
+        raise InputError(
+            "pieces of a split document cannot be told from another document",
+            got=f"2 examples called {segments[document.segment].name_of(document.document)!r}: of "
+            f"{_where(work, segments, piece)} and of {_where(work, segments, document)}",
+            expected="one id for each example",
+            remedy="rename the document whose id ends like a piece's (#0, #1, …)",
+        )
+    dropped = dict[int, list[int]]()
+    for later, _ in repeated.documents:
+        dropped.setdefault(later.segment, []).append(later.document)
+    for number, documents in dropped.items():
+        segments[number].dropped = tuple(documents)
+    counted = assembly.counted(segments)
+    rejected, doubtful = Counter[str](), Counter[str]()
+    for facts in counted:
+        rejected.update(facts["rejected"])
+        doubtful.update(facts.pop("doubtful"))
+    if repeated.documents:
+        rejected["duplicate id"] += len(repeated.documents)
+    records.tell("tokenize", rejected)
+    if not (examples := sum(facts["examples"] for facts in counted)):
+        raise records.nothing_usable(config.source, rejected)
+    for reason, count in doubtful.items():
+        print(f"tokenize: warning: {count} of {examples} queries: {reason}; a leading space belongs to the target")
     return {
-        "examples": len(pieces),
-        "documents": len({p.document for p in pieces}),
-        "longest": longest,
-        "tokens": total,
+        "counted": counted,
+        "rejected": dict(rejected),
+        "doubtful": dict(doubtful),
+        "dropped": [[segments[number].place, documents] for number, documents in dropped.items()],
     }
+
+
+def _where(work: sources.Work, segments: list[Kept], place: distinct.Place) -> str:
+    return work.where(segments[place.segment].place[0], place.row)

@@ -13,6 +13,7 @@ from jax_tda.core.declared import declared
 from jax_tda.core.errors import InputError
 from jax_tda.core.quantities import Module, Path, Split
 from jax_tda.data import records, sources, vocabulary
+from jax_tda.data.fields import FieldMap
 
 KIND = "vocabulary"
 
@@ -23,7 +24,8 @@ class TrainVocabularyConfig:
     """How text becomes tokens.
 
     Args:
-      source: the corpus to train on, a file of JSON lines or `seqio:NAME`.
+      source: the corpus to train on, as `tokenize` takes it.
+      fields: which column holds the text, as of `tokenize`.
       seqio_module: module that registers the Task.
       seqio_split: its split.
       kind: `sentencepiece` trains one; `bytes` needs no training; `file` takes `model`, `task` the Task's own.
@@ -33,6 +35,7 @@ class TrainVocabularyConfig:
     """
 
     source: Path = input_path()
+    fields: FieldMap = ()
     seqio_module: Module = "jax_tda.data.facts.tasks"
     seqio_split: Split = "train"
     kind: Literal["sentencepiece", "bytes", "file", "task"] = "sentencepiece"
@@ -43,7 +46,8 @@ class TrainVocabularyConfig:
 
 def plan(config: TrainVocabularyConfig, output: str) -> str:
     """What the job would do."""
-    return f"train_vocabulary: {config.kind} vocabulary of {config.size} pieces from {config.source} → {output}"
+    source = sources.described(config.source, config.seqio_split)
+    return f"train_vocabulary: {config.kind} vocabulary of {config.size} pieces from {source} → {output}"
 
 
 @by_first
@@ -91,7 +95,9 @@ def _make(config: TrainVocabularyConfig, rejected: Counter[str]) -> vocabulary.V
             remedy="set train_vocabulary.kind to one of them",
         )
     found = sources.read(
-        config.source, config.seqio_module, config.seqio_split, "passages", config.on_bad_record, rejected
+        *(config.source, config.seqio_module, config.seqio_split, "passages", config.on_bad_record, rejected),
+        config.fields,
     )
-    model = vocabulary.train_sentencepiece((record.text for record in found), config.size)
+    texts = (records.demand_text(record, "train_vocabulary").text for record in found)
+    model = vocabulary.train_sentencepiece(texts, config.size)
     return vocabulary.SentencePieceVocabulary(model)

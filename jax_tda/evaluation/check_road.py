@@ -64,10 +64,12 @@ def run(config: CheckRoadConfig, output: str) -> None:
     given = config.checkpoint or config.initial
     decoder = decoder_config(open_artifact(given, "checkpoint")) if given else config.decoder
     text, rejected = config.tokenize, Counter[str]()
-    found = sources.read(config.queries, text.seqio_module, text.seqio_split, "queries", text.on_bad_record, rejected)
+    found = sources.read(
+        *(config.queries, text.seqio_module, text.seqio_split, "queries", text.on_bad_record, rejected), text.fields
+    )
     # Two queries of one text have one gradient.
-    count = len({record.text for record in found})
-    sources.check_exists(config.corpus)
+    count = len({(record.text, record.tokens) for record in found})
+    sources.check_exists(config.corpus, text.seqio_split)
     per_matrix = config.encode.blocks == "matrices"
     blocks = (6 + decoder.gated) * decoder.layers if per_matrix else 2 * min(8, decoder.layers)
     size, mix = config.encode.projected_size**2, config.mix_curvature

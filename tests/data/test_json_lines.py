@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from jax_tda.core.errors import InputError
-from jax_tda.data import json_lines
+from jax_tda.data import sources
 
 GOOD = {"id": "a", "text": "A text.", "source": "x", "year": 1990}
 BAD_PASSAGES = {
@@ -36,10 +36,14 @@ def written(tmp_path, *lines):
     return path
 
 
+def read(path, kind, on_bad_record, rejected):
+    return sources.read(str(path), "", "", kind, on_bad_record, rejected)
+
+
 def test_a_passage_keeps_its_text_and_every_further_field(tmp_path):
     """What the line holds beyond id and text is carried as it is; blank lines and a byte-order mark hold nothing."""
     path = written(tmp_path, b"\xef\xbb\xbf" + json.dumps(GOOD).encode(), b"", {"id": "b", "text": "\u2028 x"}, b"\r")
-    first, second = json_lines.read(path, "passages", "refuse", Counter())
+    first, second = read(path, "passages", "refuse", Counter())
     assert (first.id, first.text, first.fields) == ("a", "A text.", {"source": "x", "year": 1990})
     assert second.text == "\u2028 x"
 
@@ -47,7 +51,7 @@ def test_a_passage_keeps_its_text_and_every_further_field(tmp_path):
 def test_a_query_tells_absent_weak_from_empty(tmp_path):
     """No `weak` is None, an empty one is empty; gold may be absent, and a repeated id counts once."""
     path = written(tmp_path, GOOD_QUERY, {"id": "b", "prompt": "", "target": "t", "weak": []})
-    first, second = json_lines.read(path, "queries", "refuse", Counter())
+    first, second = read(path, "queries", "refuse", Counter())
     assert (first.gold, first.weak, first.fields) == (("p", "q"), None, {"fact": "f"})
     assert (second.gold, second.weak, second.text) == ((), (), "t")
 
@@ -61,10 +65,10 @@ def test_a_bad_record_is_refused_with_file_and_line_or_skipped_and_counted(tmp_p
     """The same record stops the reading or is left out and counted under its reason."""
     path = written(tmp_path, good, line, {**good, "id": "c"})
     with pytest.raises(InputError, match=r"rows\.jsonl, line 2: ") as refused:
-        list(json_lines.read(path, kind, "refuse", Counter()))
+        list(read(path, kind, "refuse", Counter()))
     assert reason in str(refused.value)
     rejected = Counter()
-    assert [record.id for record in json_lines.read(path, kind, "skip", rejected)] == ["a", "c"]
+    assert [record.id for record in read(path, kind, "skip", rejected)] == ["a", "c"]
     assert rejected == {reason: 1}
 
 
@@ -81,21 +85,19 @@ def test_a_bad_record_is_refused_with_file_and_line_or_skipped_and_counted(tmp_p
 def test_what_only_pythons_json_would_take_is_refused(tmp_path, line, reason):
     """NaN, endless nesting and half a surrogate pair could not be written again."""
     rejected = Counter()
-    assert [r.id for r in json_lines.read(written(tmp_path, GOOD, line), "passages", "skip", rejected)] == ["a"]
+    assert [r.id for r in read(written(tmp_path, GOOD, line), "passages", "skip", rejected)] == ["a"]
     assert rejected == {reason: 1}
 
 
 def test_a_pair_of_escaped_surrogates_is_a_character(tmp_path):
     """JSON may spell an emoji in two escapes."""
-    (record,) = json_lines.read(
-        written(tmp_path, b'{"id": "b", "text": "\\ud83d\\ude00"}'), "passages", "refuse", Counter()
-    )
+    (record,) = read(written(tmp_path, b'{"id": "b", "text": "\\ud83d\\ude00"}'), "passages", "refuse", Counter())
     assert record.text == "😀"
 
 
 def test_reading_is_a_stream(tmp_path):
     """The first record is there before a later line is looked at."""
-    records = json_lines.read(written(tmp_path, GOOD, b"{broken"), "passages", "refuse", Counter())
+    records = read(written(tmp_path, GOOD, b"{broken"), "passages", "refuse", Counter())
     assert next(records).id == "a"
     with pytest.raises(InputError):
         next(records)
@@ -104,15 +106,16 @@ def test_reading_is_a_stream(tmp_path):
 def test_a_source_without_any_record_is_refused(tmp_path):
     """An empty file, one with only bad records, a directory and a missing file all stop here."""
     with pytest.raises(InputError, match="no usable record"):
-        list(json_lines.read(written(tmp_path), "passages", "refuse", Counter()))
+        list(read(written(tmp_path), "passages", "refuse", Counter()))
     with pytest.raises(InputError, match="broken JSON"):
-        list(json_lines.read(written(tmp_path, b"{"), "passages", "skip", Counter()))
-    for path in (tmp_path, tmp_path / "missing.jsonl"):
-        with pytest.raises(InputError, match="no file"):
-            list(json_lines.read(path, "passages", "skip", Counter()))
+        list(read(written(tmp_path, b"{"), "passages", "skip", Counter()))
+    (tmp_path / "empty").mkdir()
+    for path in (tmp_path / "empty", tmp_path / "missing.jsonl"):
+        with pytest.raises(InputError, match="there is no corpus"):
+            list(read(path, "passages", "skip", Counter()))
 
 
 def test_an_unknown_choice_for_bad_records_is_refused(tmp_path):
     """A misspelt option never means the default."""
     with pytest.raises(InputError, match="on_bad_record"):
-        list(json_lines.read(written(tmp_path, GOOD), "passages", "ignore", Counter()))
+        list(read(written(tmp_path, GOOD), "passages", "ignore", Counter()))

@@ -174,7 +174,7 @@ def test_a_target_without_tokens_is_refused_with_file_and_line_or_counted(make, 
 
 def test_a_mended_source_is_read_under_the_same_command(make, tmp_path):
     """A refused source, or a path that was wrong, leaves nothing that the next attempt would stumble over."""
-    with pytest.raises(InputError, match="no file"):
+    with pytest.raises(InputError, match="no corpus"):
         make(str(tmp_path / "misspelt.jsonl"))
     with pytest.raises(InputError, match="line 4: missing field"):
         make([*PASSAGES, {"id": "d"}])
