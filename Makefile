@@ -75,6 +75,8 @@ $(INSTALLED): $(CORE)
 	@wanted=$$($(PYTHON) -c "import importlib.metadata as m; print(*[r.split(';')[0] for r in m.requires('jax') if r.startswith('libtpu')])"); \
 	$(PIP) --no-deps --upgrade --target $(VENV)/tpu_compiler $$wanted \
 	  || echo "No TPU compiler can be had for this machine: the tests that compile for TPUs are skipped." >&2
+	@# The page's own tools, where Node is: its bundle is committed, and tests build it again.
+	@if command -v npm > /dev/null; then npm ci --prefix viewer --silent --no-fund --no-audit || echo "The page's tools cannot be installed: the tests that need them are skipped." >&2; fi
 	@touch $@
 
 demo: $(CORE)

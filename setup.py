@@ -61,6 +61,7 @@ EXTRAS = {
         "mypy>=2.0",
         "nbclient>=0.10",
         "nbformat>=5.10",
+        "playwright>=1.55",  # Drives the Chromium of the machine; its own browsers are not asked for.
         "pytest>=9.0",
         "pyyaml>=6.0",
         "setuptools>=77",  # A test builds a wheel.
@@ -89,7 +90,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["jax_tda", "jax_tda.*"]),
-    package_data={"jax_tda.viewer": ["*.css", "*.html", "*.js"], "jax_tda.jobs": ["*.txt"]},
+    package_data={"jax_tda.viewer": ["*.html", "bundle/*"], "jax_tda.jobs": ["*.txt"]},
     cmdclass={"build_py": BuildWithExamples},
     entry_points={"console_scripts": ["jax-tda = jax_tda.jobs.command:main"]},
     install_requires=CORE,

@@ -23,12 +23,16 @@ class MethodWords:
       about: one short sentence.
       place: where it stands among others: the smallest first, and by name where places are equal.
       compared_with: methods that its figures are compared with, on the same queries.
+      score: what a score of it means, in one short sentence.
+      unit: what its scores are measured in, such as nats; empty for a number without unit.
     """
 
     label: Line = ""
     about: Line = ""
     place: Annotated[int, Bound(0, 10**6)] = 500
     compared_with: Annotated[tuple[Name, ...], Items(0, 64, different=True)] = ()
+    score: Line = ""
+    unit: Line = ""
 
 
 def of_rankings(names: Collection[str], readers: Mapping[str, Reader]) -> dict[str, MethodWords]:

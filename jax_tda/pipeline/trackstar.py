@@ -177,4 +177,4 @@ class _Steps:
         judged = {**shown, **self.at("answers"), "checkpoint": self.model, "moments": self.moments}
         report = self.made("report", "evaluate", judged)
         yield dataclasses.replace(report, output=self.out, writes=f"{self.out}/report.manifest.json")
-        yield self.made("page", "show", {**shown, "report": self.out})
+        yield self.made("page", "show", {**shown, **self.at("answers"), "report": self.out})

@@ -1,163 +1,144 @@
-"""What the page carries about queries, passages and rankings: every text once, every list cut to what is shown."""
+"""What the page carries of queries, passages and rankings: every text once, in parts that are loaded when looked at."""
 
-import json
 import math
-import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from jax_tda.artifacts.method_words import MethodWords, in_order
-from jax_tda.core.errors import InputError
+from jax_tda.viewer import hubs, rankings
+from jax_tda.viewer.material import Material
+from jax_tda.viewer.overview import overview
+from jax_tda.viewer.rankings import Judge
 from jax_tda.viewer.settings import PageConfig
+from jax_tda.viewer.texts import Texts, plain
 
-# What a listed passage is to its query; null where the query has no gold.
-OTHER, GOLD, WEAK = 0, 1, 2
+VERSION = 1
+# How many queries' rankings one part holds.
+QUERIES_PER_PART = 50
 
 _QUERY_FIELDS = {"id", "prompt", "target", "gold", "weak"}
-_PASSAGE_FIELDS = {"id", "text"}
-# Characters that end a script element, start an entity, or end a line of JavaScript.
-_UNSAFE = re.compile("[<>&\u2028\u2029]")
 
 
-def embedded(value: Any) -> str:
-    """JSON that may stand inside a script element: ASCII, without `<`, `>` and `&`.
+def payload(material: Material, config: PageConfig) -> dict[str, Any]:
+    """The page's data by the name of their part, ready for JSON.
+
+    `index` holds all that the list of queries, its search and its filters need, in columns; `rankings-I` the I-th fifty
+    queries' rankings, in columns too (`viewer/rankings.py`); `texts-I` texts and fields of passages from
+    `index.text_starts[I]` on; `hubs` the passages that serve many queries. Passages, queries and methods are named by
+    their place in a list.
 
     Raises:
-      ValueError: the value holds NaN or infinity.
+      InputError: a score is not finite.
     """
-    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    return _UNSAFE.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
-
-
-def payload(
-    queries: Sequence[Mapping[str, Any]],
-    passages: Mapping[str, Mapping[str, Any]],
-    rankings: Mapping[str, Sequence[Mapping[str, Any]]],
-    config: PageConfig,
-    documents: Mapping[str, str],
-    words: Mapping[str, MethodWords],
-) -> dict[str, Any]:
-    """The data behind the list of queries, as page.js reads it.
-
-    Passages and methods are named by their place in a list. A query's ranking is null where the method has no line for
-    it, else `[rank of the first correct entry or 0, entries in the ranking, proponents, opponents]`, each entry
-    `[passage, score, mark]`.
-
-    Args:
-      queries: in the order of the page.
-      passages: text and further fields by corpus id; an id that is missing is shown without text.
-      rankings: by method, lines in the pinned form.
-      documents: document of each piece of a split document; an id that is missing is its own document.
-      words: what methods say of themselves; one that is missing is called by its name.
-    """
-    known = in_order({name: words.get(name, MethodWords()) for name in rankings})
+    known = in_order({name: material.words.get(name, MethodWords()) for name in material.rankings})
     methods = list(known)
-    lines = [{line["query_id"]: line for line in rankings[method]} for method in methods]
-    shown = queries[: config.shown_queries]
-    texts: list[dict[str, Any]] = []
-    places: dict[str, int] = {}
-
-    def place(corpus_id: str) -> int:
-        if corpus_id not in places:
-            places[corpus_id] = len(texts)
-            texts.append(_passage(corpus_id, passages.get(corpus_id), config))
-        return places[corpus_id]
-
-    records = []
-    for query in shown:
-        gold, weak = set(query.get("gold") or ()), set(query.get("weak") or ())
-        own = [by_query.get(query["id"]) for by_query in lines]
-        facet = query.get(config.facet)
-        records.append(
-            {
-                "id": query["id"],
-                "prompt": query["prompt"],
-                "target": query["target"],
-                "exact": next((bool(line.get("answered_exactly")) for line in own if line), None),
-                "judged": bool(gold),
-                "facet": None if facet is None else _plain(facet),
-                "fields": _fields(query, _QUERY_FIELDS | {config.facet}),
-                "rankings": [line and _ranking(line, gold, weak, place, config, documents) for line in own],
-            }
-        )
-    return {
-        "methods": [{"name": name, "label": said.label.strip(" +") or name} for name, said in known.items()],
+    shown = material.queries[: config.shown_queries]
+    texts = Texts(material.passages, config.shown_characters)
+    lines = [{line["query_id"]: line for line in material.rankings[method]} for method in methods]
+    rows = [[by_query.get(query["id"]) for query in shown] for by_query in lines]
+    judges = [Judge(query, material.documents) for query in shown]
+    listed = [
+        [line and rankings.listed(line, judge, texts, config) for line, judge in zip(own, judges, strict=True)]
+        for own in rows
+    ]
+    parts: dict[str, Any] = {}
+    for start in range(0, len(shown), QUERIES_PER_PART):
+        some = slice(start, start + QUERIES_PER_PART)
+        parts[f"rankings-{start // QUERIES_PER_PART}"] = [rankings.columns(own[some]) for own in listed]
+    starts, text_parts = texts.parts()
+    parts |= {f"texts-{number}": part for number, part in enumerate(text_parts)}
+    parts["hubs"] = hubs.found(listed)
+    index = {
+        "version": VERSION,
+        "title": config.title,
+        "total": len(material.queries),
+        "queries_per_part": QUERIES_PER_PART,
+        "text_starts": starts,
+        "passages": texts.count,
+        "methods": [_described(name, said) for name, said in known.items()],
         "columns": [methods.index(method) for method in config.columns or _opened(known) if method in methods]
         or [*range(len(methods))][:1],
-        "facet": config.facet,
-        "total": len(queries),
-        "passages": texts,
-        "queries": records,
+        "overview": overview(material.report) if material.report else None,
+        "kinds": [hubs.kinds(own) for own in listed],
+        "queries": _columns(shown, judges, rows, material.answers),
     }
+    return {"index": index} | parts
+
+
+def _described(name: str, said: MethodWords) -> dict[str, str]:
+    label = said.label.strip(" +") or name
+    return {"name": name, "label": label, "about": said.about, "score": said.score, "unit": said.unit}
 
 
 def _opened(words: Mapping[str, MethodWords]) -> list[str]:
-    """What stands side by side where nobody said: the compared, what they are compared with, and the table's last."""
+    """What stands side by side where nobody said: what others are compared with, and those; else the first three."""
     compared = [name for name, said in words.items() if said.compared_with]
     others = [other for name in compared for other in words[name].compared_with]
-    return list(dict.fromkeys([*compared, *others, *list(words)[-1:]])) if compared else []
+    return list(dict.fromkeys([*compared, *others]) if compared else words)[:3]
 
 
-def _ranking(
-    line: Mapping[str, Any],
-    gold: Collection[str],
-    weak: Collection[str],
-    place: Any,
-    config: PageConfig,
-    documents: Mapping[str, str],
-) -> list[Any]:
-    def mark(corpus_id: str) -> int | None:
-        document = documents.get(corpus_id, corpus_id)
-        if not gold:
-            return None
-        return GOLD if document in gold else WEAK if document in weak else OTHER
-
-    def entries(listed: Sequence[Mapping[str, Any]], most: int) -> list[list[Any]]:
-        return [[place(entry["id"]), _score(entry, line), mark(entry["id"])] for entry in listed[:most]]
-
-    proponents = line["proponents"]
-    correct = [rank for rank, entry in enumerate(proponents, start=1) if mark(entry["id"]) == GOLD]
-    return [
-        correct[0] if correct else 0,
-        len(proponents),
-        entries(proponents, config.shown_proponents),
-        entries(line.get("opponents", []), config.shown_opponents),
-    ]
-
-
-def _score(entry: Mapping[str, Any], line: Mapping[str, Any]) -> float:
-    score = float(entry.get("score", 0.0))
-    if not math.isfinite(score):
-        raise InputError(
-            f"A ranking holds a score that is not a number, for query {line['query_id']!r}.",
-            got=f"{score} for passage {entry['id']!r}",
-            expected="finite scores",
-            remedy="Leave such passages out of the ranking and count them where it is made.",
+def _columns(
+    shown: Sequence[Mapping[str, Any]],
+    judges: Sequence[Judge],
+    rows: Sequence[Sequence[Mapping[str, Any] | None]],
+    answers: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Any]:
+    """The queries in columns, with what the list, the filters and the metrics need of every ranking."""
+    names = list(dict.fromkeys(name for query in shown for name in query if name not in _QUERY_FIELDS))
+    first, right, returned, judged = [], [], [], [bool(judge.gold) for judge in judges]
+    for own in rows:
+        found = []
+        for number, (line, judge) in enumerate(zip(own, judges, strict=True)):
+            found.append("" if line is None else judge.marks(line["proponents"]))
+            judged[number] = judged[number] or (line is not None and judge.knows(line))
+        first.append(
+            [-1 if line is None else marks.find(rankings.GOLD) + 1 for line, marks in zip(own, found, strict=True)]
         )
-    # The page shows four decimals; what it does not show it need not carry.
-    return round(score, 4)
-
-
-def _passage(corpus_id: str, passage: Mapping[str, Any] | None, config: PageConfig) -> dict[str, Any]:
-    if passage is None:
-        return {"id": corpus_id, "text": None, "cut": 0, "fields": []}
-    text = str(passage["text"])
+        right.append([marks[:10].count(rankings.GOLD) for marks in found])
+        returned.append([len(marks) for marks in found])
+    said = [answers.get(query["id"], {}) for query in shown]
     return {
-        "id": corpus_id,
-        "text": text[: config.shown_characters],
-        "cut": max(0, len(text) - config.shown_characters),
-        "fields": _fields(passage, _PASSAGE_FIELDS),
+        "id": [query["id"] for query in shown],
+        "prompt": [query["prompt"] for query in shown],
+        "target": [query["target"] for query in shown],
+        "judged": judged,
+        "exact": [_exact([own[number] for own in rows], said[number]) for number in range(len(shown))],
+        "answer": [found.get("likeliest") for found in said] if answers else None,
+        "probability": [_rounded(found.get("probability")) for found in said] if answers else None,
+        "fields": [field for name in names if (field := _field(name, [query.get(name) for query in shown]))],
+        "first": first,
+        "right": right,
+        "returned": returned,
     }
 
 
-def _fields(record: Mapping[str, Any], known: Collection[str]) -> list[list[str]]:
-    """Further fields of a record as pairs of plain text, in the record's order; empty ones say nothing."""
-    return [
-        [str(name), _plain(value)]
-        for name, value in record.items()
-        if name not in known and value is not None and value != "" and value != []
-    ]
+def _exact(lines: Sequence[Mapping[str, Any] | None], said: Mapping[str, Any]) -> bool | None:
+    if "answered_exactly" in said:
+        return bool(said["answered_exactly"])
+    return next((bool(line["answered_exactly"]) for line in lines if line and "answered_exactly" in line), None)
 
 
-def _plain(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.4g}")
+
+
+def _field(name: str, values: Sequence[Any]) -> dict[str, Any] | None:
+    """A field of the queries: its different values, and each query's place among them, -1 where it has none."""
+    said = [None if _empty(value) else plain(value) for value in values]
+    different = {
+        value: place for place, value in enumerate(dict.fromkeys(value for value in said if value is not None))
+    }
+    if not different:
+        return None
+    numeric = all(
+        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        for value in values
+        if not _empty(value)
+    )
+    codes = [-1 if value is None else different[value] for value in said]
+    return {"name": str(name), "numeric": numeric, "values": list(different), "codes": codes}
+
+
+def _empty(value: Any) -> bool:
+    """Whether a field says nothing."""
+    return value is None or (isinstance(value, str | Collection) and len(value) == 0)

@@ -19,9 +19,10 @@ class PageConfig:
       shown_proponents: the most proponents of each query and method.
       shown_opponents: the most opponents.
       shown_characters: of each passage, at most.
-      facet: the query field that one can filter by; empty for none.
       columns: the methods that stand side by side when the page opens; none for the one that others are compared
-        with, those others, and the last of the table.
+        with and those others.
+      one_file_below: a page whose data are smaller than this is a single file that can be sent by mail; a larger one
+        has its data in a folder beside it, of which only what is looked at is loaded.
     """
 
     title: str = "Which training passages made the model know it?"
@@ -29,5 +30,5 @@ class PageConfig:
     shown_proponents: Annotated[int, Bound(0, 10**5, unit="passages")] = 10
     shown_opponents: Annotated[int, Bound(0, 10**5, unit="passages")] = 5
     shown_characters: Annotated[int, Bound(0, 10**7, unit="characters")] = 1500
-    facet: str = "relation"
     columns: Annotated[tuple[Name, ...], Items(0, 64, different=True)] = ()
+    one_file_below: Annotated[float, Bound(0, 100, unit="MB")] = 4.0

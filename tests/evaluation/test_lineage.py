@@ -28,7 +28,8 @@ def answered(place, name, seed=0):
         str(place / name), "answers", {"seed": seed},
         {"queries": open_artifact(str(place / "queries")), "checkpoint": open_artifact(str(place / f"model_{seed}"))},
     )  # fmt: skip
-    made.write_lines("answers.jsonl", ({"query_id": f"q{i}", "answered_exactly": i < 2} for i in range(4)))
+    said = {"target_log_probability": -1.0, "likeliest": "that"}
+    made.write_lines("answers.jsonl", ({"query_id": f"q{i}", "answered_exactly": i < 2} | said for i in range(4)))
     made.finish({})
 
 
@@ -56,7 +57,7 @@ def judge(road, out, **changes):
 
 
 def show(road, report, out, **changes):
-    given = {name: str(road / name) for name in ("rankings", "corpus", "queries")} | changes
+    given = {name: str(road / name) for name in ("rankings", *TEXTS)} | changes
     return viewer.run(viewer.ShowConfig(report=str(report), **given), str(out))
 
 
@@ -74,8 +75,6 @@ def test_the_same_ids_with_other_contents_are_refused_with_both_digests(road, tm
     said = rf"(?s)was not made with the {name} .*other_{name}.*{given}.*expected: .*{other}.*remedy"
     with pytest.raises(InputError, match=said):
         judge(road, tmp_path, **{name: str(road / f"other_{name}")})
-    if name == "answers":
-        return
     judge(road, tmp_path)
     with pytest.raises(InputError, match=rf"(?s)is of another {name}.*{other}.*{given}.*remedy"):
         show(road, tmp_path, tmp_path / "page", **{name: str(road / f"other_{name}")})

@@ -35,7 +35,7 @@ def test_every_room_and_module_has_a_name():
 
 def test_no_file_knows_a_machine_or_is_unfinished():
     """No absolute path of a person's machine, no unfinished work, no test left out but for a missing package."""
-    text_files = tree.files(".py", ".gin", ".sh", ".md", ".toml", ".css", ".js", "")
+    text_files = tree.files(".py", ".gin", ".sh", ".md", ".toml", ".css", ".js", ".ts", ".tsx", ".mjs", "")
     found = [
         f"{path.relative_to(tree.ROOT)}:{number}: {line.strip()}"
         for path in text_files

@@ -3,14 +3,16 @@
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-_FOLDERS = (".ci", "benchmarks", "colabs", "configs", "docs", "jax_tda", "launch", "tests")
+_FOLDERS = (".ci", "benchmarks", "colabs", "configs", "docs", "jax_tda", "launch", "tests", "viewer")
+# What tools put among them.
+_LEFT = {"__pycache__", "node_modules"}
 
 
 def files(*suffixes: str) -> list[Path]:
     """Every file that somebody wrote, by suffix; all when none is given."""
     found = [path for path in ROOT.iterdir() if path.is_file() and path.name != ".git"]
     for folder in _FOLDERS:
-        found += [path for path in (ROOT / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+        found += [path for path in (ROOT / folder).rglob("*") if path.is_file() and not _LEFT & {*path.parts}]
     return sorted(path for path in found if not suffixes or path.suffix in suffixes)
 
 
