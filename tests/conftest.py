@@ -6,7 +6,9 @@ A file of tests whose packages are not installed is skipped, and says how to get
 import os
 
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8".strip()
+EIGHT_DEVICES = "--xla_force_host_platform_device_count=8"
+if EIGHT_DEVICES not in os.environ.get("XLA_FLAGS", ""):  # It is there already where one pytest starts another.
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {EIGHT_DEVICES}".strip()
 
 import jax
 import pytest
@@ -40,3 +42,10 @@ def encoders_unchecked():
 def compile_once(tmp_path_factory):
     """Tiny programs take seconds to compile and nothing to run, and tests make the same ones again and again."""
     jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def programs_freed():
+    """A file's compiled programs are let go with it: those of the whole suite would fill the memory."""
+    yield
+    jax.clear_caches()

@@ -38,7 +38,8 @@ def start(command: Sequence[str], count: int, devices: int = 0, **options: Any) 
     if devices:
         environment["JAX_NUM_CPU_DEVICES"] = str(devices)
         flags = re.sub(r"--xla_force_host_platform_device_count=\d+", "", environment.get("XLA_FLAGS", ""))
-        environment["XLA_FLAGS"] = flags
+        # Of XLA's flags nothing but spaces is taken for the name of a file.
+        environment["XLA_FLAGS"] = flags.strip()
     if count == 1:
         return [subprocess.Popen(command, env=environment, **options)]
     return [

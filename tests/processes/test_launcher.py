@@ -34,6 +34,17 @@ def test_every_process_is_told_who_it_is_and_all_succeed(tmp_path):
     }
 
 
+def test_a_flag_that_was_given_twice_leaves_no_blank_behind(tmp_path, monkeypatch):
+    """Law: the number of devices replaces XLA's flag however often it stands; XLA takes a blank for a file's name."""
+    monkeypatch.setenv("XLA_FLAGS", " ".join(["--xla_force_host_platform_device_count=8"] * 2))
+    run = launched(
+        f"open({str(tmp_path / 'said')!r}, 'w').write(os.environ['XLA_FLAGS'])", "--processes", "2",
+        "--devices_per_process", "2",
+    )  # fmt: skip
+    assert run.wait(60) == 0, run.stderr.read()
+    assert (tmp_path / "said").read_text() == ""
+
+
 def test_one_process_is_started_without_flags(tmp_path):
     """Law: a run of one process is the plain command."""
     run = launched(f"open({str(tmp_path / 'said')!r}, 'w').write(repr(sys.argv[1:]))", "--processes", "1")

@@ -24,7 +24,7 @@ CASES = {
     "estimate_second_moments": (1, 3),
     "import_checkpoint": (1, 4),
 }
-DAILY = [("train_vocabulary", 2), ("pretrain", 6)]
+DAILY = [("train_vocabulary", 2)]
 
 
 @pytest.fixture(scope="module")

@@ -46,6 +46,7 @@ def scores(place):
     return [{entry["id"]: entry["score"] for entry in line["proponents"]} for line in lines]
 
 
+@pytest.mark.nightly
 def test_the_job_ranks_every_document_for_every_query_however_many_go_together(made, capsys):
     """Law: one query at a time gives the scores of three at once; memory and smoothness are said."""
     place, config = made

@@ -74,7 +74,9 @@ def derivatives(run, slopes, weights):
     return run.derivatives(kept, slopes(kept[-1].params), weights)
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize(
+    "name", [name if name == "adamw" else pytest.param(name, marks=pytest.mark.nightly) for name in OPTIMIZERS]
+)
 def test_the_derivative_by_every_weight_is_that_of_whole_retrainings(name):
     """Law: to 1e-3 of central differences of whole retrainings, in float64, over epochs and repeated documents."""
     with jax.enable_x64(True):
@@ -101,7 +103,8 @@ def test_the_sign_says_what_happens_without_the_document_and_half_weights_are_go
         assert (np.sign(found) == np.sign(change.T))[clear].all()
 
 
-@pytest.mark.parametrize("segments", [pytest.param(1, marks=pytest.mark.nightly), 3])
+@pytest.mark.nightly
+@pytest.mark.parametrize("segments", [1, 3])
 def test_it_does_not_depend_on_the_number_of_segments_or_of_queries_at_once(segments):
     """Law: which states are kept, and how many queries go together, change rounding alone."""
     with jax.enable_x64(True):
@@ -118,6 +121,7 @@ def test_it_does_not_depend_on_the_number_of_segments_or_of_queries_at_once(segm
             np.testing.assert_allclose(again.derivatives(kept, alone, one)[0], whole[query], rtol=1e-9)
 
 
+@pytest.mark.nightly
 def test_a_row_that_was_never_seen_has_a_derivative_all_the_same():
     """Second moments of 0 until the last step: finite, and right along all documents together."""
     # Untied, and ids 7 to 10 in no batch before the last: their second moments are 0 until then.

@@ -79,7 +79,11 @@ def farthest(state, expected):
 
 @pytest.mark.parametrize(
     ("data", "groups", "optimizer", "fields"),
-    [(8, 1, "adamw", {}), (4, 2, "adafactor", {"remat": True}), (2, 4, "adamw", {"scan_layers": False})],
+    [
+        pytest.param(8, 1, "adamw", {}, marks=pytest.mark.nightly),
+        (4, 2, "adafactor", {"remat": True}),
+        pytest.param(2, 4, "adamw", {"scan_layers": False}, marks=pytest.mark.nightly),
+    ],
 )
 def test_divided_weights_train_like_one_device(data, groups, optimizer, fields):
     """Law: parameters after three steps differ by rounding alone: 1e-5 of each array's norm."""

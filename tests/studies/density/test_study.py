@@ -63,6 +63,7 @@ def test_a_study_leaves_its_tables_its_results_its_figures_and_a_page_and_nothin
     assert not (reader.path / "unfinished").exists()
 
 
+@pytest.mark.nightly
 def test_a_killed_study_goes_on_to_the_same_results(gone, study, tmp_path):
     """Law: killed when its model is trained, and started again, it trains none and writes the same bytes."""
     reader, _ = gone
