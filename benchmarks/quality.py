@@ -4,8 +4,8 @@
                                  [--reseeded 10] [--remove 0] [--loo 0] [--set JOB.SETTING=VALUE]… [--to FOLDER]
 
 OUT is what `jax-tda trackstar` wrote with the same config and seed. Written below OUT/quality (or FOLDER): `bank/`,
-`scores/` (every method's score of every pair), `report/report.json`; the same command goes on where a killed run
-stopped. With --set the bank's recipe may differ from OUT's: it then judges another model than the one that scored, and
+`factors/`, `scores/` (every method's score of every pair), `rankings/`, `report/report.json`; the same command goes on
+where a killed run stopped. With --set the bank's recipe may differ from OUT's: it then judges another model than the one that scored, and
 tail-patch is left out.
 
 Hardware: two CPU cores; with the demo's config a member is a training of its own, two at a time. Expected: the table
@@ -13,6 +13,7 @@ with the column LDS half, and the ceiling of other seeds below it. docs/quality.
 """
 
 import argparse
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +32,13 @@ LADDER = {
     "second_moments": ("encodings", "", True),
     "r_train": ("encodings", "corrections/r_train", True),
     "trackstar": ("encodings", "corrections/trackstar", True),
+}
+# Rows of exact rescoring: the direction of `rescore` and how a table shows it.
+RESCORED = {
+    "rescored_gradient": ("gradient", "exact gradient dot"),
+    "rescored_step": ("second_moments", "exact step of Adam"),
+    "rescored_kfac": ("kfac", "exact K-FAC"),
+    "rescored_ekfac": ("ekfac", "exact EK-FAC"),
 }
 
 
@@ -79,6 +87,24 @@ def baselines(out, folder):
             np.save(folder / f"{name}.npy", make())
 
 
+def rescored(given, out, to):
+    """Scores every pair exactly along each direction, and puts these rankings beside those of the pipeline."""
+    made = {name: str(out / name) for name in ("corpus", "queries", "checkpoint")}
+    job(
+        given, "estimate_factors", to / "factors", estimate_factors__examples=made["corpus"],
+        estimate_factors__checkpoint=made["checkpoint"],
+    )  # fmt: skip
+    shutil.copytree(out / "rankings", to / "rankings", dirs_exist_ok=True)
+    for name, (direction, label) in RESCORED.items():
+        needed = {"rescore__factors": str(to / "factors")} if direction in ("kfac", "ekfac") else {}
+        asked = {f"rescore__{what}": path for what, path in made.items()}
+        job(given, "rescore", to / "scores" / name, rescore__direction=direction, **asked, **needed)
+        job(
+            given, "rank_scores", to / "rankings", rank_scores__scores=str(to / "scores" / name),
+            rank_scores__answers=str(out / "answers"), rank_scores__method=name, method__label=label,
+        )  # fmt: skip
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
@@ -105,8 +131,10 @@ def main():
             score_densely__query=str(out / encodings / "query"), score_densely__unit_norm=cosine,
             score_densely__correction=str(out / correction) if correction else "",
         )  # fmt: skip
+    rescored(given, out, to)
     baselines(out, scores)
-    texts = {f"evaluate__{name}": str(out / name) for name in ("rankings", "corpus", "queries", "answers")}
+    texts = {f"evaluate__{name}": str(out / name) for name in ("corpus", "queries", "answers")}
+    texts["evaluate__rankings"] = str(to / "rankings")
     checked = {} if given.set else {"evaluate__checkpoint": str(out / "checkpoint")}
     job(
         given, "evaluate", to / "report", **texts, **checked, evaluate__bank=str(to / "bank"),
