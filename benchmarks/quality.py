@@ -5,8 +5,8 @@
 
 OUT is what `jax-tda trackstar` wrote with the same config and seed. Written below OUT/quality (or FOLDER): `bank/`,
 `factors/`, `scores/` (every method's score of every pair), `rankings/`, `report/report.json`; the same command goes on
-where a killed run stopped. With --set the bank's recipe may differ from OUT's: it then judges another model than the one that scored, and
-tail-patch is left out.
+where a killed run stopped. With --set the bank's recipe may differ from OUT's: it then judges another model than
+the one that scored, and tail-patch is left out.
 
 Hardware: two CPU cores; with the demo's config a member is a training of its own, two at a time. Expected: the table
 with the column LDS half, and the ceiling of other seeds below it. docs/quality.md says how it is measured.
