@@ -63,7 +63,7 @@ export function App(props: { data: Data }) {
   // What is looked at stays as long as it is listed; else the first that is.
   const at = matches.indexOf(state.query);
   useEffect(() => {
-    if (at < 0 && matches.length && (state.search.trim() || Object.keys(state.filters).length) && scanning === null) change({ query: matches[0] });
+    if (at < 0 && matches.length && (state.search.trim() || state.filters.size) && scanning === null) change({ query: matches[0] });
   }, [matches]);
   useEffect(() => {
     const idle = setTimeout(() => {
@@ -78,8 +78,11 @@ export function App(props: { data: Data }) {
 
   return (
     <div class={`page at-${state.view} ${state.open ? "opened" : ""}`}>
-      <a class="skip" href="#query" onClick={(event) => { event.preventDefault(); document.querySelector<HTMLElement>(".card, #overview")?.focus(); }}>To the passages</a>
       <header class="bar">
+        <button type="button" class="skip" onClick={() => {
+          change({ open: true });
+          setTimeout(() => document.querySelector<HTMLElement>(".card, #overview, #query")?.focus());
+        }}>To the passages</button>
         <h1>{data.index.title}</h1>
         <nav aria-label="Views">
           <button type="button" aria-current={state.view === "queries" ? "page" : undefined} onClick={() => change({ view: "queries" })}>Queries</button>
@@ -126,7 +129,7 @@ function useKeys(now: { next: number; last: number; change: (change: Partial<Sta
 
 function Help() {
   return (
-    <Menu label="?" name="Help" class="help">
+    <Menu label={<span aria-hidden="true">?</span>} more="Help" class="help">
       <p>Each query asks a language model to continue a <em>prompt</em> with its <em>target</em>. Each method ranks the training passages by how much they made the
         model do so: <strong>proponents</strong> pushed it towards the target, <strong>opponents</strong> away from it.</p>
       <dl>

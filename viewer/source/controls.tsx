@@ -13,11 +13,14 @@ const CHOICES = 60;
 export function Controls(props: { data: Data; state: State; found: Found; change: (change: Partial<State>) => void }) {
   const { data, state, found, change } = props;
   const set = (name: string, value: string) => {
-    const { [name]: _, ...others } = state.filters;
-    change({ filters: value && value !== ".." ? { ...others, [name]: value } : others });
+    const filters = new Map(state.filters);
+    if (value && value !== "..") filters.set(name, value);
+    else filters.delete(name);
+    change({ filters });
   };
   const queries = data.index.queries;
-  const active = Object.keys(state.filters).length;
+  const active = state.filters.size;
+  const now = (name: string): string => state.filters.get(name) ?? "";
   return (
     <div class="controls">
       <label class="search">
@@ -31,13 +34,13 @@ export function Controls(props: { data: Data; state: State; found: Found; change
           <input type="checkbox" checked={state.passages} onChange={(event) => change({ passages: event.currentTarget.checked })} />
           also in passages
         </label>
-        <Menu label={<>Filter{active ? <b class="badge">{active}</b> : null}</>} class="filter" name={`Filter, ${active} active`}>
+        <Menu label={<>Filter{active ? <b class="badge">{active}</b> : null}</>} class="filter" more={active ? " active" : ""}>
           {queries.exact.some((is) => is !== null) && (
-            <Choice name={EXACT} value={state.filters[EXACT] ?? ""} values={["yes", "no"]} set={set} />
+            <Choice name={EXACT} value={now(EXACT)} values={["yes", "no"]} set={set} />
           )}
-          {queries.probability && <Span name={PROBABILITY} value={state.filters[PROBABILITY] ?? ""} set={set} step="0.01" />}
-          {queries.fields.map((field) => <OneField field={field} value={state.filters[field.name] ?? ""} set={set} />)}
-          {active > 0 && <button type="button" onClick={() => change({ filters: {} })}>Clear all filters</button>}
+          {queries.probability && <Span name={PROBABILITY} value={now(PROBABILITY)} set={set} step="0.01" />}
+          {queries.fields.map((field) => <OneField field={field} value={now(field.name)} set={set} />)}
+          {active > 0 && <button type="button" onClick={() => change({ filters: new Map() })}>Clear all filters</button>}
         </Menu>
         <label class="order">
           <span class="hidden">Order</span>

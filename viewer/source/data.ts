@@ -42,9 +42,22 @@ const waiting = new Map<string, (text: string) => void>();
   waiting.delete(name);
 };
 
+// Parts that are on their way: whoever asks meanwhile waits for the same script.
+const coming = new Map<string, Promise<string>>();
+
 function text(name: string): Promise<string> {
   const inside = document.getElementById(`part-${name}`);
   if (inside) return Promise.resolve(inside.textContent ?? "");
+  const found = coming.get(name);
+  if (found) return found;
+  const made = fromFile(name);
+  coming.set(name, made);
+  const forget = () => coming.delete(name);
+  made.then(forget, forget);
+  return made;
+}
+
+function fromFile(name: string): Promise<string> {
   return new Promise((resolve, reject) => {
     const script = document.createElement("script");
     waiting.set(name, resolve);

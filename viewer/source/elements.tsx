@@ -4,12 +4,14 @@ import { useEffect, useRef } from "preact/hooks";
 import { runs, type Kind, type Sought } from "./words";
 
 // A button that opens a panel; it closes on Escape, and when the focus or a click goes elsewhere.
-export function Menu(props: { label: ComponentChildren; name?: string; class?: string; children: ComponentChildren }) {
+export function Menu(props: { label: ComponentChildren; more?: string; class: string; children: ComponentChildren }) {
   const details = useRef<HTMLDetailsElement>(null);
   useEffect(() => {
     const away = (event: Event) => {
       const own = details.current;
-      if (own?.open && !own.contains(event.target as Node)) own.open = false;
+      const target = event.target as Node;
+      // A click on a panel's text may focus what the menu stands in: that is not elsewhere.
+      if (own?.open && !own.contains(target) && !target.contains(own)) own.open = false;
     };
     document.addEventListener("pointerdown", away);
     document.addEventListener("focusin", away);
@@ -26,9 +28,9 @@ export function Menu(props: { label: ComponentChildren; name?: string; class?: s
     event.stopPropagation();
   };
   return (
-    <details ref={details} class={`menu ${props.class ?? ""}`} onKeyDown={escape}>
-      <summary aria-label={props.name}>{props.label}</summary>
-      <div class="panel">{props.children}</div>
+    <details ref={details} class={`menu ${props.class}`} onKeyDown={escape}>
+      <summary>{props.label}{props.more && <span class="hidden">{props.more}</span>}</summary>
+      <div class="panel" tabIndex={-1}>{props.children}</div>
     </details>
   );
 }

@@ -17,7 +17,7 @@ export function filtered(data: Data, state: State, hits: Uint8Array | null): Int
   const count = queries.id.length;
   const kept = new Uint8Array(count).fill(1);
   if (hits) kept.set(hits);
-  for (const [name, value] of Object.entries(state.filters)) {
+  for (const [name, value] of state.filters) {
     if (name === EXACT) {
       const wanted = value === "=yes";
       for (let i = 0; i < count; i++) if ((queries.exact[i] === true) !== wanted) kept[i] = 0;

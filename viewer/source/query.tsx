@@ -118,7 +118,7 @@ function Compare(props: { data: Data; state: State; change: (change: Partial<Sta
     if (kept.length) change({ methods: kept });
   };
   return (
-    <Menu label={<>Methods <b class="badge">{names.length}</b></>} class="compare" name={`Methods side by side: ${names.join(", ")}`}>
+    <Menu label={<>Methods <b class="badge">{names.length}</b></>} class="compare" more={` side by side: ${names.join(", ")}`}>
       <fieldset>
         <legend>Methods side by side</legend>
         {data.index.methods.map((method, place) => (
@@ -145,7 +145,7 @@ function Save(props: { data: Data; query: number; lines: (Line | null)[]; method
     navigator.clipboard.writeText(text()).then(() => say(`${what} copied`), () => say("the browser does not let this page copy"));
   };
   return (
-    <Menu label="Save" name="Copy or save" class="save">
+    <Menu label="Save" more=" or copy what is seen" class="save">
       <button type="button" onClick={copy("Link", () => location.href)}>Copy link to this view</button>
       <button type="button" onClick={copy("JSON", json)}>Copy as JSON</button>
       <button type="button" onClick={copy("Table", csv)}>Copy as CSV</button>

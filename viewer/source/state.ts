@@ -19,7 +19,7 @@ export interface State {
   search: string;
   passages: boolean; // whether passages are searched too
   order: Order;
-  filters: Record<string, string>; // by field; "from..to" for numbers, "=value" for one value, else a part of it
+  filters: Map<string, string>; // by field; "from..to" for numbers, "=value" for one value, else a part of it
   opponents: boolean;
   open: boolean; // on a narrow screen: whether the query, and not the list, is on it
 }
@@ -31,7 +31,7 @@ export function initial(data: Data): State {
   const { id, exact, judged } = data.index.queries;
   const query = Math.max(id.length ? 0 : -1, exact.findIndex((is, i) => is && judged[i]));
   return {
-    view: "queries", query, methods: data.index.columns.slice(), search: "", passages: false, order: "", filters: {},
+    view: "queries", query, methods: data.index.columns.slice(), search: "", passages: false, order: "", filters: new Map(),
     opponents: true, open: false,
   };
 }
@@ -45,7 +45,7 @@ export function address(state: State, data: Data): string {
   if (state.passages) parameters.set("passages", "1");
   if (state.order) parameters.set("order", state.order);
   if (!state.opponents) parameters.set("opponents", "0");
-  for (const [name, value] of Object.entries(state.filters)) parameters.set(`where.${name}`, value);
+  for (const [name, value] of state.filters) parameters.set(`where.${name}`, value);
   return `#${parameters}`;
 }
 
@@ -66,6 +66,6 @@ export function fromAddress(hash: string, data: Data): State {
   const order = parameters.get("order") ?? "";
   if (Object.hasOwn(ORDERS, order)) state.order = order as Order;
   state.opponents = parameters.get("opponents") !== "0";
-  for (const [name, value] of parameters) if (name.startsWith("where.") && value) state.filters[name.slice(6)] = value;
+  for (const [name, value] of parameters) if (name.startsWith("where.") && value) state.filters.set(name.slice(6), value);
   return state;
 }
