@@ -389,6 +389,7 @@ def test_a_page_of_hostile_texts_runs_nothing_and_shows_them(tab, tmp_path, limi
     )
     page = written(tmp_path / "hostile", hostile, PageConfig(title=HOSTILE, one_file_below=limit))
     tab.complaints.clear()
+    tab.set_viewport_size({"width": 1360, "height": 860})
     tab.goto((page / "index.html").as_uri())
     tab.wait_for_selector(".card .text:not(.waiting)")
     shown = " ".join(HOSTILE.replace("\ud800", "\ufffd").split())
