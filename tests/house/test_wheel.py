@@ -20,7 +20,7 @@ def installed(tmp_path_factory):
     source = place / "source"
     for name in ("jax_tda", "configs", "launch"):
         shutil.copytree(tree.ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("setup.py", "pyproject.toml", "MANIFEST.in"):
+    for name in ("setup.py", "pyproject.toml", "MANIFEST.in", "README.md"):
         shutil.copy(tree.ROOT / name, source)
     built = subprocess.run(
         [sys.executable, "-c", _BUILD, str(place)], cwd=source, capture_output=True, text=True, check=False
@@ -35,7 +35,7 @@ def test_a_wheel_holds_every_module_every_file_of_data_and_every_example(install
     """Law: what git has below jax_tda, configs and launch is in the wheel, and the command's name."""
     for path in tree.files():
         name = path.relative_to(tree.ROOT)
-        if name.parts[0] == "jax_tda" and path.suffix in (".py", ".css", ".html", ".js", ".txt"):
+        if name.parts[0] == "jax_tda" and path.suffix in (".py", ".css", ".html", ".js", ".txt", ".typed"):
             assert (installed / name).read_bytes() == path.read_bytes(), name
         if name.parts[0] in ("configs", "launch"):
             assert (installed / "jax_tda/shipped" / name).read_bytes() == path.read_bytes(), name
