@@ -40,7 +40,7 @@ def read(file: epath.Path) -> Rows:
         place = f"line {number} of {file}"
         try:
             row = json.loads(line, object_pairs_hook=_once)
-            wrong = _wrong(row)
+            wrong = fault_of(row)
         except (ValueError, RecursionError) as problem:
             wrong = f"no JSON object ({problem})"
         if not wrong and row["query_id"] in rows.places:
@@ -54,7 +54,7 @@ def read(file: epath.Path) -> Rows:
             )
         for end in ENDS:
             if end in row:
-                ordered = _in_order(row[end], falling=end == "proponents")
+                ordered = in_order(row[end], falling=end == "proponents")
                 rows.sorted += ordered != row[end]
                 row[end] = ordered
         rows.places[row["query_id"]] = place
@@ -74,8 +74,8 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def _wrong(row: Any) -> str:
-    """What is wrong with a row, in words; empty when it is one."""
+def fault_of(row: Any) -> str:
+    """What is wrong with a row of a ranking, in words; empty when it is one."""
     if not isinstance(row, dict):
         return "no JSON object"
     if not isinstance(row.get("query_id"), str) or not row["query_id"]:
@@ -97,20 +97,22 @@ def _wrong_list(end: str, entries: Any) -> str:
         if entry["id"] in seen:
             return f"{entry['id']!r} twice among {end}"
         seen.add(entry["id"])
-        if "score" in entry and not _is_score(entry["score"]):
+        if "score" in entry and not is_score(entry["score"]):
             return f"the score of {entry['id']!r} is no finite number"
     scored = sum("score" in entry for entry in entries)
     return f"{scored} of {len(entries)} {end} have a score" if 0 < scored < len(entries) else ""
 
 
-def _is_score(value: Any) -> bool:
+def is_score(value: Any) -> bool:
+    """Whether it is a finite number."""
     try:
         return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     except OverflowError:  # An integer beyond the greatest float.
         return False
 
 
-def _in_order(entries: list[dict[str, Any]], falling: bool) -> list[dict[str, Any]]:
+def in_order(entries: list[dict[str, Any]], falling: bool) -> list[dict[str, Any]]:
+    """Entries in the order of their scores, ties as listed; as they are where they have none."""
     if not entries or "score" not in entries[0]:
         return entries
     return sorted(entries, key=lambda entry: -entry["score"] if falling else entry["score"])

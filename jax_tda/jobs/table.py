@@ -112,6 +112,13 @@ TABLE: Mapping[str, Job] = {
     ),
     "evaluate": Job("jax_tda.evaluation.run:EvaluateConfig", "Judges rankings, whoever made them."),
     "show": Job("jax_tda.viewer.run:ShowConfig", "Makes the page."),
+    "show_results": Job(
+        "jax_tda.viewer.show_results:ShowResultsConfig", "Makes a page of results files, whoever made them."
+    ),
+    "export_results": Job(
+        "jax_tda.viewer.export_results:ExportResultsConfig",
+        "Writes rankings with their texts, in our own form or that of the paper's viewer.",
+    ),
     "plan": Job(
         "jax_tda.planning.run:PlanConfig",
         "Says what a config would need on TPUs that are not there: memory by the compiler, FLOPs, bytes, hours.",

@@ -1,11 +1,9 @@
 """show: from a report, its rankings and the texts to a page that opens from disk."""
 
 import dataclasses
-import math
 from collections.abc import Mapping
-from typing import Any
 
-from jax_tda.artifacts import method_words, ranking
+from jax_tda.artifacts import ranking
 from jax_tda.artifacts.artifact import Reader, begin, open_artifact
 from jax_tda.artifacts.together import by_first
 from jax_tda.core.config import input_path, settings
@@ -14,8 +12,7 @@ from jax_tda.core.errors import InputError
 from jax_tda.core.quantities import Path
 from jax_tda.data import corpus as corpora
 from jax_tda.evaluation import belonging
-from jax_tda.viewer import page
-from jax_tda.viewer.material import Material
+from jax_tda.viewer import gather, page
 from jax_tda.viewer.settings import PageConfig
 
 KIND = "page"
@@ -65,42 +62,12 @@ def run(config: ShowConfig, output: str) -> Reader:
     writer = begin(output, KIND, settings(config) | {"foreign_rankings": foreign}, inputs)
     if isinstance(writer, Reader):
         return writer
-    # The page shows the passages that some ranking names, of however many there are.
-    ends = ("proponents", "opponents")
-    named = {e["id"] for rows in rankings.values() for row in rows for end in ends for e in row.get(end, [])}
-    shown = {name: corpus.records[row] for name in sorted(named) if (row := corpus.row_of(name)) is not None}
-    passages = {name: record["fields"] | {"text": record["text"]} for name, record in shown.items()}
-    asked = [
-        record["fields"]
-        | {name: record[name] for name in ("id", "prompt", "target", "gold", "weak") if name in record}
-        | {name: sorted(belonging.documents(corpus, record[name])) for name in ("gold", "weak") if name in record}
-        for record in queries.records
-    ]
-    material = Material(
-        queries=asked,
-        passages=passages,
-        rankings=rankings,
-        words=method_words.of_rankings(rankings, readers),
-        documents={name: record["document"] for name, record in shown.items()},
-        answers=_answers(inputs["answers"]) if config.answers else {},
-        report=report.read_json("report.json"),
-    )
+    report_read = report.read_json("report.json")
+    material = gather.material(rankings, readers, corpus, queries, inputs.get("answers"), report_read)
     files = page.render(material, config.page)
     for name, data in files.items():
         writer.write_bytes(name, data)
-    return writer.finish({"queries": len(asked), "methods": sorted(rankings)})
-
-
-def _answers(answers: Reader) -> dict[str, dict[str, Any]]:
-    """The model's likeliest answer to each query, and the probability it gives the target."""
-    return {
-        row["query_id"]: {
-            "likeliest": row["likeliest"],
-            "probability": math.exp(row["target_log_probability"]),
-            "answered_exactly": row["answered_exactly"],
-        }
-        for row in answers.read_lines("answers.jsonl")
-    }
+    return writer.finish({"queries": queries.count, "methods": sorted(rankings)})
 
 
 def _check_report(

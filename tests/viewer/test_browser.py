@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import expect, sync_playwright
 
 from jax_tda.artifacts.method_words import MethodWords
+from jax_tda.viewer import show_results
 from jax_tda.viewer.material import Material
 from jax_tda.viewer.page import render
 from jax_tda.viewer.settings import PageConfig
@@ -95,7 +96,7 @@ def tab():
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-dev-shm-usage"]
         )
         page = browser.new_page(viewport={"width": 1360, "height": 860}, accept_downloads=True)
-        page.set_default_timeout(4_000)
+        page.set_default_timeout(15_000)
         page.complaints, page.requested = [], []
         page.on("console", lambda said: said.type in ("error", "warning") and page.complaints.append(said.text))
         page.on("pageerror", lambda error: page.complaints.append(str(error)))
@@ -307,6 +308,8 @@ def test_what_is_seen_can_be_taken_away(opened):
         1,
         ["first", "second"],
     )
+    again = show_results.read((str(got.value.path()),))
+    assert list(again.rankings) == ["first", "second"] and again.passages["a9"]["source"] == "atlas 9"
     assert query["query"]["target"] == " Town9" and query["rankings"]["second"]["proponents"][1] == {
         "id": "a9",
         "score": 0.8,

@@ -1,0 +1,86 @@
+"""From a run to results files, and from these to a page that says the same as the run's own."""
+
+import dataclasses
+
+import pytest
+
+from jax_tda.artifacts.artifact import begin, open_artifact
+from jax_tda.baselines import run as baselines
+from jax_tda.core.errors import InputError
+from jax_tda.evaluation import run as evaluation
+from jax_tda.evaluation.bootstrap import BootstrapConfig
+from jax_tda.viewer import export_results, show_results
+from jax_tda.viewer import run as viewer
+from tests.jobs import tiny_road
+from tests.viewer.pages import Reader
+
+TEXTS = ("corpus", "queries", "answers")
+
+
+def files(artifact):
+    names = [name for name in artifact.manifest.files if name.endswith((".html", ".js"))]
+    return Reader({name: artifact.read_bytes(name) for name in names})
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Texts, answers and two rankings by words; the page of them."""
+    place = tmp_path_factory.mktemp("run")
+    tiny_road.tokenized(place, "corpus", tiny_road.passages(6))
+    tiny_road.tokenized(place, "queries", tiny_road.queries(4), "queries")
+    writer = begin(str(place / "model"), "checkpoint", {}, {})
+    writer.finish({"vocabulary": "", "context": 99, "longest": 1})
+    inputs = {"queries": open_artifact(str(place / "queries")), "checkpoint": open_artifact(str(place / "model"))}
+    made = begin(str(place / "answers"), "answers", {}, inputs)
+    said = {"target_log_probability": -1.0, "likeliest": " that"}
+    made.write_lines("answers.jsonl", ({"query_id": f"q{i}", "answered_exactly": i < 2} | said for i in range(4)))
+    made.finish({})
+    for method in ("bm25", "random"):
+        config = baselines.RankBaselineConfig(*(str(place / name) for name in TEXTS), method=method)
+        baselines.run(config, str(place / "rankings"))
+    given = {name: str(place / name) for name in ("rankings", *TEXTS)}
+    evaluation.run(evaluation.EvaluateConfig(**given, bootstrap=BootstrapConfig(resamples=10)), str(place))
+    return given, files(viewer.run(viewer.ShowConfig(report=str(place), **given), str(place / "page")))
+
+
+def exported(run, place, form):
+    config = export_results.ExportResultsConfig(**run[0], form=form)
+    made = export_results.run(config, str(place / form))
+    return tuple(str(made.path / name) for name in sorted(made.manifest.files))
+
+
+def test_a_page_of_exported_results_says_what_the_runs_own_page_says(run, tmp_path):
+    """Law: our own form loses nothing but the report."""
+    written = exported(run, tmp_path, "jax_tda")
+    page = files(show_results.run(show_results.ShowResultsConfig(written), str(tmp_path / "page")))
+    own = run[1]
+    assert page.index["overview"] is None and own.index["overview"] is not None
+    assert page.index | {"overview": 0} == own.index | {"overview": 0}
+    assert {name: part for name, part in page.parts.items() if name != "index"} == {
+        name: part for name, part in own.parts.items() if name != "index"
+    }
+    assert own.index["queries"]["answer"] == [" that"] * 4 and own.index["queries"]["probability"] == [0.3679] * 4
+
+
+def test_a_page_of_the_papers_form_has_the_same_passages_and_marks(run, tmp_path):
+    """Law: ids, texts, scores and correctness of every proponent come through."""
+    written = exported(run, tmp_path, "paper")
+    assert [name.rsplit("/", 1)[1] for name in written] == ["bm25.jsonl", "random.jsonl"]
+    page = files(show_results.run(show_results.ShowResultsConfig(written), str(tmp_path / "page")))
+    names = [[name for name, _ in one.passages()] for one in (page, run[1])]
+    for method in range(2):
+        for query in range(4):
+            one, other = page.line(method, query), run[1].line(method, query)
+            assert [names[0][p] for p in one["p"]] == [names[1][p] for p in other["p"]] and one["s"] == other["s"]
+            assert [mark == "1" for mark in one["m"]] == [mark == "1" for mark in other["m"]]
+    assert dict(page.passages()).items() <= dict(run[1].passages()).items()
+
+
+def test_a_missing_file_and_no_file_are_refused(tmp_path):
+    """Law: before anything is written, by name."""
+    config = show_results.ShowResultsConfig((str(tmp_path / "gone.jsonl"),))
+    with pytest.raises(InputError, match=r"(?s)no results file .*gone.jsonl.*remedy"):
+        show_results.run(config, str(tmp_path / "page"))
+    with pytest.raises(InputError, match=r"show_results\.files"):
+        show_results.run(dataclasses.replace(config, files=()), str(tmp_path / "page"))
+    assert not (tmp_path / "page").exists()
