@@ -107,8 +107,10 @@ def read(file: epath.Path, into: Results) -> None:
         if name in into.rankings:
             raise _wrong(place, f"the method {name!r}, which another file has too")
         rows[name] = into.rankings[name] = []
-        said = {key: method[key] for key in _SAID if method.get(key) is not None}
-        into.words[name] = MethodWords(**{key: tuple(v) if isinstance(v, list) else v for key, v in said.items()})
+        said: dict[str, Any] = {key: method[key] for key in _SAID if method.get(key) is not None}
+        if isinstance(others := said.get("compared_with"), list):
+            said["compared_with"] = tuple(others)
+        into.words[name] = MethodWords(**said)
     seen: set[str] = set()
     for place, line in every:
         if "passage" in line:
@@ -161,7 +163,8 @@ def _query(place: str, query: Mapping[str, Any], into: Results) -> str:
     into.add_query(place, _object(place, query, "fields", {}) | known | golden)
     answer: dict[str, Any] = {}
     for name, kind in (("answer", str), ("probability", float | int), ("answered_exactly", bool)):
-        if (value := query.get(name)) is None:
+        value: Any = query.get(name)
+        if value is None:
             continue
         if not isinstance(value, kind) or (name == "probability" and not 0 <= value <= 1):
             raise _wrong(place, f"{name} {value!r}")
@@ -172,7 +175,7 @@ def _query(place: str, query: Mapping[str, Any], into: Results) -> str:
 
 
 def _row(place: str, query: str, ranking: Any, into: Results) -> dict[str, Any]:
-    row = {"query_id": query} | (ranking if isinstance(ranking, dict) else {})
+    row: dict[str, Any] = {"query_id": query} | (ranking if isinstance(ranking, dict) else {})
     if wrong := foreign_ranking.fault_of(row):
         raise _wrong(place, wrong)
     for end in foreign_ranking.ENDS:
