@@ -7,7 +7,7 @@ passage, `{"passage": {"id", "text", "fields"}}`, or a query with its rankings, 
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from etils import epath
@@ -18,6 +18,11 @@ from jax_tda.core import files
 from jax_tda.core.errors import InputError
 
 FORMAT, VERSION = "jax_tda.results", 1
+_ANSWER: dict[str, Callable[[Any], bool]] = {
+    "answer": lambda value: isinstance(value, str),
+    "probability": lambda value: foreign_ranking.is_score(value) and 0 <= value <= 1,
+    "answered_exactly": lambda value: isinstance(value, bool),
+}
 _SAID = tuple(field.name for field in dataclasses.fields(MethodWords))
 
 
@@ -162,11 +167,10 @@ def _query(place: str, query: Mapping[str, Any], into: Results) -> str:
     golden = {name: _listed(place, query, name, str) for name in ("gold", "weak") if name in query}
     into.add_query(place, _object(place, query, "fields", {}) | known | golden)
     answer: dict[str, Any] = {}
-    for name, kind in (("answer", str), ("probability", float | int), ("answered_exactly", bool)):
-        value: Any = query.get(name)
-        if value is None:
+    for name, is_right in _ANSWER.items():
+        if (value := query.get(name)) is None:
             continue
-        if not isinstance(value, kind) or (name == "probability" and not 0 <= value <= 1):
+        if not is_right(value):
             raise _wrong(place, f"{name} {value!r}")
         answer["likeliest" if name == "answer" else name] = value
     if answer:
