@@ -78,8 +78,12 @@ class DirectedProgram(Program):
 
 class _DirectionProgram(DirectedProgram):
     def _encode_one(self, leaves: Any, directions: Any, *example: jax.Array) -> Encodings:
-        """{"scores": [Q]} of one example; `directions` by leaf, [Q, in, out] or [layers, Q, in, out]."""
-        count = next(iter(directions.values())).shape[-3]
+        """{"scores": [Q]} of one example; `directions` by leaf, [Q, in, out] or [layers, Q, in, out].
+
+        A fourth array of the example is int [K], the directions that are wanted: scores are then [K].
+        """
+        *example, wanted = example if len(example) == 4 else (*example, None)
+        count = next(iter(directions.values())).shape[-3] if wanted is None else wanted.shape[0]
 
         def loss(steps: jax.Array) -> jax.Array:
             held, beside = dict(leaves), dict[str, jax.Array]()
@@ -87,14 +91,17 @@ class _DirectionProgram(DirectedProgram):
                 for path, _, site in self.slots(matrix):
                     own = directions[path]
                     if matrix.route == "weight":
+                        own = own if wanted is None else jnp.take(own, wanted, axis=-3)
                         change = jnp.einsum("q,...qio->...io", steps, own)
                         held[path] = leaves[path] + site.kernel(change).astype(leaves[path].dtype)
                         continue
                     lead = own.shape[:-3]
                     named = {
                         probe.PROBE: jnp.broadcast_to(steps[:, None], (*lead, count, 1)),
-                        direction_probe.DIRECTIONS: own.reshape(*lead, count, -1),
+                        direction_probe.DIRECTIONS: own.reshape(*lead, own.shape[-3], -1),
                     }
+                    if wanted is not None:
+                        named[direction_probe.WANTED] = jnp.broadcast_to(wanted[:, None], (*lead, count, 1))
                     beside |= {sites.beside(path, name): site.beside(leaf) for name, leaf in named.items()}
             return self._example_loss(held, beside, *example)
 
@@ -123,7 +130,7 @@ class DirectionScorer:
         self.leaves = self.program.arranged(trees.flatten(params))
         if self.mesh is not None:
             self.leaves = meshes.replicate(self.mesh, self.leaves)
-        self._scores = self.program.compiled()
+        self._scores, self._some = self.program.compiled(), self.program.compiled(further=1)
         self._gradient = jax.jit(self.program.gradient)
 
     def gradients(self, examples: Mapping[str, Any]) -> Iterator[dict[str, np.ndarray]]:
@@ -155,16 +162,22 @@ class DirectionScorer:
         arranged = self.program.split({path: jnp.asarray(array.swapaxes(0, 1)) for path, array in directions.items()})
         return meshes.replicate(self.mesh, arranged) if self.mesh is not None else arranged
 
-    def scores(self, placed: Mapping[str, jax.Array], examples: Mapping[str, Any]) -> np.ndarray:
-        """float32 [B, Q].
+    def scores(
+        self, placed: Mapping[str, jax.Array], examples: Mapping[str, Any], wanted: np.ndarray | None = None
+    ) -> np.ndarray:
+        """float32 [B, Q], or [B, K] of the directions that are wanted of each example.
 
         Args:
           placed: from `place`.
           examples: `tokens` int [B, T] and `loss_weights` float [B, T].
+          wanted: int [B, K], numbers of directions; K gathered directions cost a read of each, all of them a product.
         """
         tokens, weights = options.checked(examples, self.program.ids)
         count = tokens.shape[0]
         spare = self.program.padded(count) - count
         tokens, weights = (np.pad(a, ((0, spare), (0, 0))) for a in (tokens, weights))
-        found = self._scores(self.leaves, placed, tokens, weights, options.weighted_positions(weights))
-        return np.asarray(found["scores"])[:count]
+        given = self.leaves, placed, tokens, weights, options.weighted_positions(weights)
+        if wanted is None:
+            return np.asarray(self._scores(*given)["scores"])[:count]
+        wanted = np.pad(np.asarray(wanted, np.int32), ((0, spare), (0, 0)))
+        return np.asarray(self._some(*given, wanted)["scores"])[:count]

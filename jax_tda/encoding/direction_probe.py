@@ -11,9 +11,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-DIRECTIONS, FACTOR_IN, FACTOR_OUT = "probe_directions", "probe_factor_in", "probe_factor_out"
+DIRECTIONS, WANTED = "probe_directions", "probe_wanted"
+FACTOR_IN, FACTOR_OUT = "probe_factor_in", "probe_factor_out"
 BASIS_IN, BASIS_OUT = "probe_basis_in", "probe_basis_out"
-LEAVES = (DIRECTIONS, FACTOR_IN, FACTOR_OUT, BASIS_IN, BASIS_OUT)
+LEAVES = (DIRECTIONS, WANTED, FACTOR_IN, FACTOR_OUT, BASIS_IN, BASIS_OUT)
 
 
 def attach(output: jax.Array, x: jax.Array, own: jax.Array, others: Mapping[str, jax.Array]) -> jax.Array:
@@ -26,7 +27,7 @@ def attach(output: jax.Array, x: jax.Array, own: jax.Array, others: Mapping[str,
       others: the further leaves of that probe, by name.
     """
     if DIRECTIONS in others:
-        return attach_directions(output, x, own, others[DIRECTIONS])
+        return attach_directions(output, x, own, others[DIRECTIONS], others.get(WANTED))
     if FACTOR_IN in others:
         return attach_factors(output, x, own, others[FACTOR_IN], others[FACTOR_OUT])
     return attach_squares(output, x, own, others[BASIS_IN], others[BASIS_OUT])
@@ -39,28 +40,32 @@ def _weight_gradient(x: jax.Array, gradient: jax.Array) -> jax.Array:
 
 
 @jax.custom_vjp
-def attach_directions(output: jax.Array, x: jax.Array, steps: jax.Array, directions: jax.Array) -> jax.Array:
+def attach_directions(
+    output: jax.Array, x: jax.Array, steps: jax.Array, directions: jax.Array, wanted: jax.Array | None = None
+) -> jax.Array:
     """Adds x (Σ_q ε_q U_q) to a layer's output, for ε = 0: the identity, with the gradient ⟨xᵀẏ, U_q⟩ of each ε_q.
 
     Args:
       output: [..., out], what the layer returns.
       x: [..., in], what it was given.
-      steps: ε, [Q, 1] zeros.
+      steps: ε, [Q, 1] zeros; with `wanted` [K, 1].
       directions: U, [Q, in·out].
+      wanted: int [K, 1], the q of each ε; None for all of them in their order.
     """
-    del x, steps, directions
+    del x, steps, directions, wanted
     return output
 
 
-def _directions_forward(output: Any, x: Any, steps: Any, directions: Any) -> Any:
+def _directions_forward(output: Any, x: Any, steps: Any, directions: Any, wanted: Any) -> Any:
     del steps
-    return output, (x, directions)
+    return output, (x, directions, wanted)
 
 
 def _directions_backward(saved: Any, gradient: jax.Array) -> Any:
-    x, directions = saved
-    found = directions @ _weight_gradient(x, gradient).reshape(-1).astype(directions.dtype)
-    return gradient, None, found[:, None], None
+    x, directions, wanted = saved
+    chosen = directions if wanted is None else directions[wanted[:, 0]]
+    found = chosen @ _weight_gradient(x, gradient).reshape(-1).astype(directions.dtype)
+    return gradient, None, found[:, None], None, None
 
 
 attach_directions.defvjp(_directions_forward, _directions_backward)

@@ -83,8 +83,12 @@ class Program:
             self.places = Places(mesh, decoder.config if decoder else None, self.plan, self.unrolled)
             self.model = decoder.laid_out(mesh) if decoder else self.model
 
-    def compiled(self) -> Any:
-        """The function of (leaves, sides, tokens, loss weights, weighted positions) to encodings, to be compiled."""
+    def compiled(self, further: int = 0) -> Any:
+        """The function of (leaves, sides, tokens, loss weights, weighted positions) to encodings, to be compiled.
+
+        Args:
+          further: how many arrays [B, …] a program of its own takes behind these.
+        """
         if self.places is not None:
             return jax.jit(self._encode_divided, out_shardings=meshes.batch_sharding(self.places.mesh))
         if self.mesh is None or self.mesh.size == 1:
@@ -94,7 +98,7 @@ class Program:
         placed = jax.shard_map(
             self.encode_batch,
             mesh=self.mesh,
-            in_specs=(whole, whole, split, split, split),
+            in_specs=(whole, whole, *[split] * (3 + further)),
             out_specs=split,
             check_vma=False,
         )

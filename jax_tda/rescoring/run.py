@@ -28,6 +28,7 @@ from jax_tda.encoding.directed import DirectionScorer, Matrices
 from jax_tda.encoding.second_moments import of_checkpoint
 from jax_tda.models import checkpoint_artifact
 from jax_tda.rescoring import directions, estimate_factors
+from jax_tda.rescoring.pairs import Pairs
 
 KIND = "scores"
 _ROWS = "rows"
@@ -137,11 +138,11 @@ def run(config: RescoreConfig, output: str) -> Reader:
         values = np.full((len(block), corpus.count), np.nan, np.float32)
         along = directions.make(config.direction, _gradients(scorer, queries, block), made_with)
         placed = scorer.place(along)
-        for columns, found in _kept_scores(writer, number, scorer, placed, corpus, rows, config, progress):
+        pairs = None if chosen is None else Pairs.of([chosen[int(query)] for query in block])
+        for columns, found in _kept_scores(
+            writer, (number, len(block)), scorer, placed, corpus, rows, pairs, config, progress
+        ):
             values[:, columns] = found
-        if chosen is not None:
-            for row, query in enumerate(block):
-                values[row, np.setdiff1d(np.arange(corpus.count), chosen[int(query)])] = np.nan
         asked = len(block) * len(rows) if chosen is None else sum(len(chosen[int(row)]) for row in block)
         finite = np.isfinite(values)
         array.write_shard(int(block[0]), np.where(finite, values, np.float32(np.nan)))
@@ -257,32 +258,47 @@ def _gradients(scorer: DirectionScorer, queries: corpora.Corpus, block: np.ndarr
 
 def _kept_scores(
     writer: Writer,
-    block: int,
+    block: tuple[int, int],
     scorer: DirectionScorer,
     placed: Mapping[str, jax.Array],
     corpus: corpora.Corpus,
     rows: np.ndarray,
+    pairs: Pairs | None,
     config: RescoreConfig,
     progress: Progress,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(rows of the corpus, scores [Q, n]) part after part; a part that was kept is read instead of computed."""
+    """(rows of the corpus, scores [Q, n]) part after part; a part that was kept is read instead of computed.
+
+    Args:
+      block: the number of the block, and how many queries are in it.
+      pairs: which scores are wanted; None for all.
+    """
+    number, count = block
     lengths = corpus.spans[:, 0]
     buckets = bucket_lengths(lengths, config.buckets)
     with processes.stoppable() as stop:
         for start in range(0, len(rows), config.shard_rows):
             part = rows[start : start + config.shard_rows]
-            path = str(writer.scratch() / f"block_{block:06d}_{config.shard_rows}_{start:09d}.npy")
+            path = str(writer.scratch() / f"block_{number:06d}_{config.shard_rows}_{start:09d}.npy")
             if files.exists(path):
                 yield part, np.load(io.BytesIO(files.read(path)), allow_pickle=False)
                 progress.advance(len(part))
                 continue
-            place, found = {int(row): at for at, row in enumerate(part)}, None
+            place, found = (
+                {int(row): at for at, row in enumerate(part)},
+                np.full((count, len(part)), np.nan, np.float32),
+            )
             for batch, length, size in sweep(part, lengths[part], buckets, config.tokens_per_batch):
-                scores = scorer.scores(placed, corpus.examples(batch, length, size))[: len(batch)].T
-                found = np.empty((len(scores), len(part)), np.float32) if found is None else found
-                found[:, [place[int(row)] for row in batch]] = scores
+                columns = [place[int(row)] for row in batch]
+                examples = corpus.examples(batch, length, size)
+                if pairs is None:
+                    found[:, columns] = scorer.scores(placed, examples)[: len(batch)].T
+                else:
+                    for column, (asked, scores) in zip(
+                        columns, pairs.scores(scorer, placed, examples, batch), strict=True
+                    ):
+                        found[asked, column] = scores
                 progress.advance(len(batch))
-            assert found is not None
             data = io.BytesIO()
             np.save(data, found)
             arrays.write_atomically(path, data.getvalue())

@@ -64,6 +64,10 @@ def test_a_score_is_the_product_of_direction_and_gradient(kind):
     assert found.shape == (5, 3) and (np.abs(found - expected) / (size * length)).max() < 1e-6
     alone = scorer.scores(scorer.place(directions), {name: array[2:3] for name, array in batch.items()})
     np.testing.assert_allclose(alone[0], found[2], rtol=1e-4, atol=1e-5 * np.abs(found).max())
+    # Those that are wanted of each example alone, in any order and twice.
+    wanted = np.array([[0, 2], [1, 1], [2, 0], [0, 1], [2, 1]])
+    some = scorer.scores(scorer.place(directions), batch, wanted)
+    np.testing.assert_allclose(some, np.take_along_axis(found, wanted, 1), atol=1e-5 * np.abs(found).max())
 
 
 @pytest.mark.parametrize("kind", ["unrolled", "scanned", "positions"])
@@ -87,8 +91,12 @@ def test_devices_change_no_score():
     mesh = meshes.make_mesh(meshes.MeshConfig())
     shared = DirectionScorer(model, params, mesh=mesh)
     assert mesh.size == 8
-    one, many = (each.scores(each.place(directions), batch) for each in (alone, shared))
-    np.testing.assert_allclose(many, one, atol=1e-5 * np.abs(one).max())
+    wanted = np.array([[2, 0]] * 5)
+    one, many = (
+        [each.scores(each.place(directions), batch, asked) for asked in (None, wanted)] for each in (alone, shared)
+    )
+    for found, expected in zip(many, one, strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
 
 
 def test_directions_of_another_model_are_refused():

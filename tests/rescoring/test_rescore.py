@@ -16,7 +16,7 @@ from jax_tda.data import corpus as corpora
 from jax_tda.encoding.second_moments import of_checkpoint
 from jax_tda.evaluation import answers
 from jax_tda.models import checkpoint_artifact
-from jax_tda.rescoring import directions, estimate_factors
+from jax_tda.rescoring import directions, estimate_factors, pairs
 from jax_tda.rescoring import run as rescore
 from tests.encoding import naive
 from tests.jobs import tiny_road
@@ -133,7 +133,7 @@ def test_ekfac_and_kfac_divide_by_the_fisher_matrix_in_its_eigenvectors(made):
         assert (traces > 0.05).all() and (traces < 20).all()
 
 
-def test_candidates_alone_are_scored_and_become_a_ranking(made):
+def test_candidates_alone_are_scored_and_become_a_ranking(made, monkeypatch):
     """Other pairs have no score; the ranking holds the candidates, best first, with the whole corpus's scores."""
     place, config = made
     whole = scores_of(config, place / "whole")
@@ -147,10 +147,13 @@ def test_candidates_alone_are_scored_and_become_a_ranking(made):
         order = np.argsort(-whole[row], kind="stable")
         assert [entry["id"] for entry in line["proponents"]] == [f"p{i}" for i in order]
     some = dataclasses.replace(config, candidates=str(place / "rankings" / "all.jsonl"), candidates_each=4)
-    found = scores_of(some, place / "some")
-    assert (np.isfinite(found).sum(1) == 4).all()
-    chosen = np.isfinite(found)
-    np.testing.assert_allclose(found[chosen], whole[chosen], atol=1e-5 * np.abs(whole).max())
+    # A passage is contracted with all directions, or with its own alone.
+    for gathered in (4, 0):
+        monkeypatch.setattr(pairs, "GATHERED", gathered)
+        found = scores_of(some, place / ("some" if gathered else "some_gathered"))
+        assert (np.isfinite(found).sum(1) == 4).all()
+        chosen = np.isfinite(found)
+        np.testing.assert_allclose(found[chosen], whole[chosen], atol=1e-5 * np.abs(whole).max())
     again = dataclasses.replace(ranking, scores=str(place / "some"), method="first")
     rank_scores.run(again, str(place / "rankings"))
     firsts = [json.loads(line) for line in (place / "rankings" / "first.jsonl").read_text().splitlines()]
