@@ -4,19 +4,34 @@ import pytest
 
 # Folders and files below tests/; by CPU time, from a whole run.
 SLOW = (
+    "artifacts/test_damage.py",
     "attribution/test_fused.py",
     "encoding/test_abstract.py",
     "encoding/test_coverage.py",
+    "encoding/test_directed.py",
     "encoding/test_embed.py",
+    "encoding/test_families.py",
+    "encoding/test_self_check.py",
+    "encoding/test_sharded.py",
+    "encoding/test_zoo.py",
+    "evaluation/test_evaluate.py",
     "fuzz/",
     "house/test_colabs.py",
+    "jobs/test_faults.py",
     "jobs/test_meshes.py",
+    "jobs/test_store.py",
     "planning/test_compiled.py",
-    "retraining/test_bank.py",
     "processes/",
+    "rescoring/",
+    "retraining/",
     "road/",
     "stores/",
     "studies/",
+    "training/test_continued.py",
+    "training/test_divided.py",
+    "training/test_import_checkpoint.py",
+    "training/test_loop.py",
+    "viewer/test_browser.py",
 )
 
 
