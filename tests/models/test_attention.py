@@ -24,7 +24,10 @@ def dumb_attention(query, key, value):
 
 
 def compared(function, dumb, *arguments):
-    """Largest ‖a − b‖ / ‖b‖ of the value and of every derivative along one random direction."""
+    """Largest ‖a − b‖ / ‖b‖ of the value and of every derivative along one random direction.
+
+    A derivative that is zero but for rounding, as that of a softmax over one score, is measured by the others' size.
+    """
     direction = jnp.asarray(np.random.default_rng(9).normal(size=jax.eval_shape(dumb, *arguments).shape), jnp.float32)
 
     @functools.partial(jax.jit, static_argnums=0)
@@ -33,7 +36,8 @@ def compared(function, dumb, *arguments):
         return value, *pull(direction)
 
     pairs = zip(both(function, *arguments), both(dumb, *arguments), strict=True)
-    return max(float(jnp.linalg.norm(a - b) / jnp.linalg.norm(b)) for a, b in pairs)
+    apart, sizes = zip(*((float(jnp.linalg.norm(a - b)), float(jnp.linalg.norm(b))) for a, b in pairs), strict=True)
+    return max(each / max(size, 1e-3 * max(sizes)) for each, size in zip(apart, sizes, strict=True))
 
 
 # One run of query positions, several of equal length, and a shorter last one.
