@@ -65,7 +65,7 @@ class Progress:
         since, before = (self._start, self._earlier) if ended else self._first or (now, self.done)
         rate = (self.done - before) / max(now - since, 1e-9)
         left = f"  ETA {clock((self.total - self.done) / rate)}" if rate > 0 and self.total is not None else ""
-        pace = f"{rate:,.1f}/s{left}" if rate > 0 else "ETA ?"
+        pace = f"{rate:,.1f}/s{left}" if rate > 0 else "" if self.total is None else "ETA ?"
         count = f"{self.done:,}" if self.total is None else f"{self.done:,}/{self.total:,}"
         line = f"{self.label}: {count} {self.unit}  {pace}  {note}".rstrip()
         if self._terminal:

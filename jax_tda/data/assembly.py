@@ -43,7 +43,9 @@ def write(writer: Writer, segments: Sequence[Kept], examples: Sequence[int], lon
     starts = np.concatenate([[0], np.cumsum(examples, dtype=np.int64)])
     done = {name for name in writer.finished_units() if name.startswith(_SHARD)}
     mine = range(processes.index(), -(-total // shard_rows), processes.count())
-    progress = Progress("tokenize: writing", len(mine) * shard_rows, "examples", len(done) * shard_rows)
+    rows_of = {shard: min(shard_rows, total - shard * shard_rows) for shard in mine}
+    before = sum(size for shard, size in rows_of.items() if f"{_SHARD}{shard:08d}" in done)
+    progress = Progress("tokenize: writing", sum(rows_of.values()), "examples", before)
 
     @functools.lru_cache(maxsize=1)
     def held(number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -70,7 +72,7 @@ def write(writer: Writer, segments: Sequence[Kept], examples: Sequence[int], lon
         tokens.write_shard(start, rows)
         spans.write_shard(start, about)
         writer.finish_unit(f"{_SHARD}{shard:08d}", {})
-        progress.advance(shard_rows)
+        progress.advance(stop - start)
     writer.write_parts("records.jsonl", _lines(segments))
 
 

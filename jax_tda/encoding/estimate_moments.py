@@ -34,6 +34,7 @@ from jax_tda.models.batch_gradient import mean_loss_and_gradient
 from jax_tda.models.importers import torch_moments
 from jax_tda.models.interface import Examples
 from jax_tda.models.layout import Layout
+from jax_tda.models.own_model import OwnModelConfig
 
 KIND = "second_moments"
 # A third pass over few examples would only mix the same ones otherwise.
@@ -61,6 +62,7 @@ class EstimateSecondMomentsConfig:
       optimizer: optax's name of what made the optax state, such as `adamw`; its names alone do not tell Adam's from
         AdaBelief's.
       b2: of the optax state; 0 takes what `optax.inject_hyperparams` put into it, or else optax's own 0.999.
+      own_model: the user's own code that makes the model, where it is no decoder.
       mesh: how devices share the work.
     """
 
@@ -77,6 +79,7 @@ class EstimateSecondMomentsConfig:
         "", "adam", "adamw", "nadam", "nadamw", "radam", "lamb", "yogi", "adamax", "adamaxw", "amsgrad", "adafactor"
     ] = ""
     b2: Decay = 0.0
+    own_model: OwnModelConfig = machine(OwnModelConfig())
     mesh: MeshConfig = machine(MeshConfig())
 
 
@@ -94,7 +97,7 @@ def plan(config: EstimateSecondMomentsConfig, output: str) -> str:
 def run(config: EstimateSecondMomentsConfig, output: str) -> Reader:
     """Writes the second-moments artifact."""
     meshes.one_cpu_device_per_core()
-    checkpoint = checkpoint_artifact.open_checkpoint(config.checkpoint)
+    checkpoint = checkpoint_artifact.open_checkpoint(config.checkpoint, config.own_model)
     inputs, described = {"checkpoint": checkpoint.reader}, settings(config)
     if config.source == "batches":
         inputs["examples"] = corpora.open_corpus(config.examples).reader
@@ -255,7 +258,7 @@ def _of_torch(config: EstimateSecondMomentsConfig, checkpoint: checkpoint_artifa
             expected="the imported model that this optimizer trained",
             remedy="import the Trainer's folder with jobs.import_checkpoint",
         )
-    decoder, shapes = checkpoint.model.config, _shapes(checkpoint)
+    decoder, shapes = checkpoint.decoder.config, _shapes(checkpoint)
     found, epsilon, kind = torch_moments.read(config.state, imported["family"], decoder, shapes)
     return found, {"epsilon": epsilon, "described": f"{kind}, from a torch optimizer's state"}
 

@@ -14,10 +14,9 @@ from jax_tda.core.errors import InputError
 from jax_tda.encoding import sites, traced
 from jax_tda.encoding.sites import Site
 from jax_tda.encoding.visibility import Shown, demand_understood, total
-from jax_tda.models import likelihood
+from jax_tda.models import likelihood, nnx_modules
 
 _READ = "a module reads "
-Hook = Callable[[str], Callable[[Any], Any]]
 
 
 def loss_of(module: nnx.Module) -> Any:
@@ -29,53 +28,13 @@ def loss_of(module: nnx.Module) -> Any:
     Returns:
       A function of a pure dictionary of parameters and one example `{"tokens": [T], "loss_weights": [T]}`.
     """
-    run = _running(module)
+    run = nnx_modules.running(module)
 
     def loss(params: Any, example: Mapping[str, jax.Array]) -> jax.Array:
         logits = run(trees.flatten(params), example["tokens"][None])[0]
         return likelihood.loss(logits.astype(jnp.float32), example["tokens"], example["loss_weights"])
 
     return loss
-
-
-def _running(module: nnx.Module, hook: Hook | None = None) -> Callable[[Mapping[str, Any], jax.Array], Any]:
-    """What the module gives for parameters by path, and tokens; a hook is handed what is read of each parameter."""
-    parts: Any = nnx.split(module, nnx.Param, ...)
-    definition, *states = parts
-
-    def run(given: Mapping[str, Any], tokens: jax.Array) -> Any:
-        fresh = []
-        for own, state in zip((True, False), states, strict=True):
-            flat = []
-            for keys, leaf in nnx.to_flat_state(state):
-                # Keys of lists are numbers in nnx and text in a dictionary of names.
-                path = "/".join(map(str, keys))
-                flat.append((keys, _renewed(leaf, given[path] if own else None, hook(path) if own and hook else None)))
-            fresh.append(nnx.from_flat_state(flat))
-        return nnx.merge(definition, *fresh)(tokens)
-
-    return run
-
-
-def _renewed(leaf: Any, value: Any, see: Callable[[Any], Any] | None) -> Any:
-    """A variable made here and now: nnx lets a program change, and loop over, only what it made itself."""
-    if not isinstance(leaf, nnx.Variable):
-        return leaf if value is None else leaf.replace(value)
-    held = leaf.get_value() if hasattr(leaf, "get_value") else leaf.value
-    kind = type(leaf) if see is None else _watched(type(leaf), see)
-    return kind(held if value is None else value, **leaf.get_metadata())
-
-
-def _watched(kind: Any, see: Callable[[Any], Any]) -> Any:
-    """The kind of variable, whose value is handed to `see` wherever it is read."""
-    if hasattr(kind, "get_value"):
-
-        def get_value(self: Any, **index: Any) -> Any:
-            return see(kind.get_value(self, **index))
-
-        return type(kind.__name__, (kind,), {"get_value": get_value})
-    # Flax before 0.12.
-    return type(kind.__name__, (kind,), {"on_get_value": lambda self, value: see(value)})
 
 
 def look(module: nnx.Module, leaves: Mapping[str, Any], tokens: jax.ShapeDtypeStruct) -> Shown:
@@ -103,7 +62,7 @@ def look(module: nnx.Module, leaves: Mapping[str, Any], tokens: jax.ShapeDtypeSt
 
         return read
 
-    run, returned = _running(module, hook), list[Any]()
+    run, returned = nnx_modules.running(module, hook), list[Any]()
     shapes = {path: jax.ShapeDtypeStruct(tuple(leaf.shape), leaf.dtype) for path, leaf in leaves.items()}
 
     def trace(given: Mapping[str, Any], tokens: jax.Array) -> Any:

@@ -37,6 +37,7 @@ from jax_tda.encoding.encoder import Encoder
 from jax_tda.encoding.options import weighted_positions
 from jax_tda.encoding.second_moments import SecondMoments, of_checkpoint
 from jax_tda.models import checkpoint_artifact
+from jax_tda.models.own_model import OwnModelConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +65,7 @@ class EncodeConfig:
       self_check: how many parameters, at least, are compared with plain gradients on one example before the first
         shard; 0 compares none.
       store: the format of the stored numbers.
+      own_model: the user's own code that makes the model, where it is no decoder.
       mesh: how devices share the work.
     """
 
@@ -85,6 +87,7 @@ class EncodeConfig:
     shard_rows: ShardRows = 1024
     self_check: Annotated[int, Bound(0, MOST_AT_ONCE, unit="parameters", meaning="0 for none")] = machine(3)
     store: StoreConfig = dataclasses.field(default_factory=StoreConfig)
+    own_model: OwnModelConfig = machine(OwnModelConfig())
     mesh: MeshConfig = machine(MeshConfig())
 
 
@@ -145,7 +148,7 @@ def moments_of(config: EncodeConfig) -> dict[str, Reader]:
 
 def make_encoder(config: EncodeConfig) -> Encoder:
     """The encoder of these settings, on all devices, with the checkpoint's parameters and second moments."""
-    checkpoint = checkpoint_artifact.open_checkpoint(config.checkpoint)
+    checkpoint = checkpoint_artifact.open_checkpoint(config.checkpoint, config.own_model)
     mesh = meshes.make_mesh(config.mesh)
     layout = checkpoint.layout(mesh, config.mesh.weights)
     moments: SecondMoments | None = None
@@ -156,7 +159,7 @@ def make_encoder(config: EncodeConfig) -> Encoder:
         if config.second_moments != "none":
             moments = estimate_moments.read(config.moments, checkpoint, layout)
     return Encoder(
-        checkpoint.model,
+        checkpoint.module,
         params,
         moments,
         config.blocks,

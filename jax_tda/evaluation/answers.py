@@ -18,6 +18,7 @@ from jax_tda.core.quantities import Path, TokensAtOnce
 from jax_tda.data import corpus as corpora
 from jax_tda.data.batches import bucket_lengths, sweep
 from jax_tda.models import checkpoint_artifact, likelihood
+from jax_tda.models.own_model import OwnModelConfig
 
 KIND = "answers"
 
@@ -32,6 +33,7 @@ class AnswerConfig:
       checkpoint: the model.
       before: the model that `checkpoint` was trained on from; every target's gain over it is then told.
       tokens_per_batch: padded tokens at once.
+      own_model: the user's own code that makes the model, where it is no decoder.
       mesh: how devices share the work.
     """
 
@@ -39,6 +41,7 @@ class AnswerConfig:
     checkpoint: Path = input_path(required=True)
     before: Path = input_path()
     tokens_per_batch: TokensAtOnce = 4096
+    own_model: OwnModelConfig = machine(OwnModelConfig())
     mesh: MeshConfig = machine(MeshConfig())
 
 
@@ -62,11 +65,11 @@ def run(config: AnswerConfig, output: str) -> Reader:
     writer = begin(output, KIND, settings(config), inputs)
     if isinstance(writer, Reader):
         return writer
-    checkpoint = checkpoint_artifact.open_checkpoint(config.checkpoint)
+    checkpoint = checkpoint_artifact.open_checkpoint(config.checkpoint, config.own_model)
     exact, log_p, guesses = _judge(checkpoint, queries, config)
     gains: list[dict[str, float]] = [{} for _ in queries.ids]
     if config.before:
-        before = checkpoint_artifact.open_checkpoint(config.before)
+        before = checkpoint_artifact.open_checkpoint(config.before, config.own_model)
         gained = log_p - _judge(before, queries, config)[1]
         gains = [{"gain": float(gain)} for gain in gained]
     vocabulary = queries.vocabulary

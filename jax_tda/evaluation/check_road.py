@@ -15,7 +15,7 @@ from jax_tda.data.tokenize import TokenizeConfig
 from jax_tda.encoding.embed import tokenizer_of
 from jax_tda.encoding.run import EncodeConfig
 from jax_tda.evaluation.run import EvaluateConfig
-from jax_tda.models.checkpoint_artifact import decoder_config
+from jax_tda.models.checkpoint_artifact import decoder_config, open_checkpoint
 from jax_tda.models.decoder import DecoderConfig
 from jax_tda.models.importers.sentence_folder import SentenceFolder
 
@@ -62,7 +62,10 @@ def run(config: CheckRoadConfig, output: str) -> None:
     if config.embedding:
         tokenizer_of(SentenceFolder(config.embedding))
     given = config.checkpoint or config.initial
-    decoder = decoder_config(open_artifact(given, "checkpoint")) if given else config.decoder
+    own = config.encode.own_model.build
+    if given and own:
+        open_checkpoint(given, config.encode.own_model)  # Refused here, if at all.
+    decoder = decoder_config(open_artifact(given, "checkpoint")) if given and not own else config.decoder
     text, rejected = config.tokenize, Counter[str]()
     found = sources.read(
         *(config.queries, text.seqio_module, text.seqio_split, "queries", text.on_bad_record, rejected), text.fields
@@ -70,6 +73,10 @@ def run(config: CheckRoadConfig, output: str) -> None:
     # Two queries of one text have one gradient.
     count = len({(record.text, record.tokens) for record in found})
     sources.check_exists(config.corpus, text.seqio_split)
+    if own:
+        # Its blocks are known when it is encoded; the rule for λ is asked for again where it is applied.
+        print(f"check_road: {count:,} different queries, a model of {own}; the road to {output} is open")
+        return
     per_matrix = config.encode.blocks == "matrices"
     blocks = (6 + decoder.gated) * decoder.layers if per_matrix else 2 * min(8, decoder.layers)
     size, mix = config.encode.projected_size**2, config.mix_curvature

@@ -26,6 +26,7 @@ from jax_tda.evaluation import banked, belonging, retrieval, summary, tail_patch
 from jax_tda.evaluation.bootstrap import BootstrapConfig, mean_interval
 from jax_tda.evaluation.tail_patch import TailPatchConfig
 from jax_tda.models import checkpoint_artifact
+from jax_tda.models.own_model import OwnModelConfig
 from jax_tda.retraining import bank_reader
 from jax_tda.training import optimizers
 from jax_tda.training.step import initial_state
@@ -53,6 +54,7 @@ class EvaluateConfig:
       tail_patch: how tail-patch steps are taken.
       bootstrap: how intervals are made.
       seed: of the bootstrap.
+      own_model: the user's own code that makes the model, where it is no decoder.
       mesh: how devices share the work.
     """
 
@@ -68,6 +70,7 @@ class EvaluateConfig:
     tail_patch: TailPatchConfig = dataclasses.field(default_factory=TailPatchConfig)
     bootstrap: BootstrapConfig = dataclasses.field(default_factory=BootstrapConfig)
     seed: Seed = 0
+    own_model: OwnModelConfig = machine(OwnModelConfig())
     mesh: MeshConfig = machine(MeshConfig())
 
 
@@ -259,10 +262,10 @@ def judge_tail_patch(
         for name, rows in asked.items():
             for passage in rows:
                 pairs.setdefault(passage, set()).add(query_rows[name])
-    checkpoint = checkpoint_artifact.open_checkpoint(config.checkpoint)
+    checkpoint = checkpoint_artifact.open_checkpoint(config.checkpoint, config.own_model)
     mesh = meshes.make_mesh(config.mesh)
     params, step, rate = _step(checkpoint, config, mesh)
-    model = checkpoint.model.laid_out(mesh) if checkpoint.layout(mesh, config.mesh.weights) else checkpoint.model
+    model = checkpoint.laid_out(mesh, config.mesh.weights)
     ordered = {passage: sorted(asked) for passage, asked in pairs.items()}
     found = tail_patch.changes(model, params, step, ordered, corpus, queries)
     for method, asked in proponents.items():

@@ -153,6 +153,7 @@ ALIASES: Mapping[str, str] = {"import": "import_checkpoint"}
 PARTS: Mapping[str, str] = {
     "mesh": "jax_tda.core.mesh:MeshConfig",
     "decoder": "jax_tda.models.decoder_config:DecoderConfig",
+    "own_model": "jax_tda.models.own_model:OwnModelConfig",
     "optimizer": "jax_tda.training.optimizers:OptimizerConfig",
     "store": "jax_tda.artifacts.formats:StoreConfig",
     "method": "jax_tda.artifacts.method_words:MethodWords",

@@ -1,7 +1,8 @@
 """The checkpoint artifact: parameters and optimizer state in orbax, beside the settings that rebuild both.
 
 Files: `state/` (orbax: params, opt_state, step), `decoder.json`, `optimizer.json`, the vocabulary. An imported
-checkpoint has parameters alone: no opt_state, no `optimizer.json`.
+checkpoint has parameters alone: no opt_state, no `optimizer.json`. One of a model of the user's own code has
+`own_model.json` in place of `decoder.json`.
 """
 
 import dataclasses
@@ -12,12 +13,14 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from jax_tda.artifacts.artifact import Reader, open_artifact
+from jax_tda.artifacts.artifact import Reader, Writer, open_artifact
 from jax_tda.core import mesh as meshes
 from jax_tda.core import placement
+from jax_tda.core.config import settings
 from jax_tda.core.errors import InputError
-from jax_tda.models import checkpoints
+from jax_tda.models import checkpoints, own_model
 from jax_tda.models.decoder import Decoder, DecoderConfig
+from jax_tda.models.interface import LanguageModel
 from jax_tda.models.layout import Layout
 
 KIND = "checkpoint"
@@ -27,8 +30,10 @@ def decoder_config(reader: Reader) -> DecoderConfig:
     """The shape of a checkpoint's decoder.
 
     Raises:
-      InputError: it was written by another version, with fields that this one does not know.
+      InputError: it was written by another version, with fields that this one does not know, or has no decoder.
     """
+    if own_model.FILE in reader.manifest.files:
+        own_model.of_checkpoint(reader.read_json(own_model.FILE), None, str(reader))
     stored = reader.read_json("decoder.json")
     stored.pop("scan_unroll", None)  # Of checkpoints before version 0.1.0; it changed no number.
     unknown = sorted(stored.keys() - {field.name for field in dataclasses.fields(DecoderConfig)})
@@ -44,14 +49,44 @@ def decoder_config(reader: Reader) -> DecoderConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """A finished checkpoint artifact, every file of it checked."""
+    """A finished checkpoint artifact, every file of it checked.
+
+    Attributes:
+      reader: the artifact.
+      own: the config's own model; None of a job that works with decoders alone.
+    """
 
     reader: Reader
+    own: own_model.OwnModelConfig | None = None
 
     @functools.cached_property
-    def model(self) -> Decoder:
-        """The model."""
+    def own_model(self) -> own_model.OwnModel | None:
+        """The model of the user's code, if it is one."""
+        if own_model.FILE not in self.reader.manifest.files:
+            if self.own is not None and self.own.build:
+                raise InputError(
+                    f"the checkpoint {self.reader} belongs to a decoder",
+                    got=f"own_model.build = {self.own.build!r}",
+                    expected="a checkpoint of that model",
+                    remedy="make one with import_checkpoint or pretrain, or leave own_model.build empty",
+                )
+            return None
+        return own_model.of_checkpoint(self.reader.read_json(own_model.FILE), self.own, str(self.reader))
+
+    @functools.cached_property
+    def model(self) -> LanguageModel:
+        """The model, as everybody asks it."""
+        return self.own_model or self.decoder
+
+    @functools.cached_property
+    def decoder(self) -> Decoder:
+        """The model, which must be a decoder."""
         return Decoder(decoder_config(self.reader))
+
+    @property
+    def module(self) -> Any:
+        """The model as an encoder takes it: a linen or an nnx module."""
+        return self.own_model.module if self.own_model else self.decoder
 
     @property
     def context(self) -> int:
@@ -78,24 +113,31 @@ class Checkpoint:
                 remedy="make them with jobs.estimate_second_moments and give their path as encode.moments and "
                 "evaluate.moments (with a tail_patch.rate above 0), or encode with second_moments = 'none'",
             )
-        settings: dict[str, Any] = self.reader.read_json("optimizer.json")
-        return settings
+        described: dict[str, Any] = self.reader.read_json("optimizer.json")
+        return described
 
     def layout(self, mesh: Mesh, weights: str = "") -> Layout | None:
         """How the model lies on a mesh, where its weights are divided over it; `weights` is that of `MeshConfig`."""
-        return Layout(mesh, self.model.config) if meshes.splits_weights(mesh, weights) else None
+        if not meshes.splits_weights(mesh, weights):
+            return None
+        return Layout(mesh, None if self.own_model else self.decoder.config)
 
     def params(self, layout: Layout | None = None) -> Any:
         """The parameters alone, on the first device or divided."""
         shapes = jax.eval_shape(lambda: self.model.init(jax.random.key(0), jnp.zeros((1, 2), jnp.int32))["params"])
         return checkpoints.restore_params(str(self.reader.path / "state"), placed(shapes, layout))
 
-    def on(self, mesh: Mesh, weights: str = "") -> tuple[Decoder, Any]:
+    def laid_out(self, mesh: Mesh, weights: str = "") -> LanguageModel:
+        """The model, whose activations are divided where its weights are and it is a decoder."""
+        divided = self.own_model is None and meshes.splits_weights(mesh, weights)
+        return self.decoder.laid_out(mesh) if divided else self.model
+
+    def on(self, mesh: Mesh, weights: str = "") -> tuple[LanguageModel, Any]:
         """The model and its parameters on a mesh: divided over it, or a copy on every device."""
         layout = self.layout(mesh, weights)
         if layout is None:
             return self.model, placement.place_all(self.params(), meshes.replicated(mesh))
-        return self.model.laid_out(mesh), self.params(layout)
+        return self.laid_out(mesh, weights), self.params(layout)
 
     def state(self, like: Any) -> Any:
         """Parameters, optimizer state and step, in the types of `like`."""
@@ -157,12 +199,27 @@ def check_fits(checkpoint: Reader, examples: Reader) -> None:
         )
 
 
-def open_checkpoint(path: str) -> Checkpoint:
+def open_checkpoint(path: str, own: own_model.OwnModelConfig | None = None) -> Checkpoint:
     """Opens a finished checkpoint and checks every byte of it.
+
+    Args:
+      path: where it lies.
+      own: the config's own model; None of a job that works with decoders alone.
 
     Raises:
       InputError: it is missing, unfinished or damaged.
     """
     reader = open_artifact(path, KIND)
     reader.check_files()
-    return Checkpoint(reader)
+    found = Checkpoint(reader, own)
+    _ = found.own_model  # Refused here, before any work.
+    return found
+
+
+def write_model(writer: Writer, model: LanguageModel) -> None:
+    """Puts what rebuilds a model into its checkpoint: a decoder's settings, or which code of the user's it is."""
+    if isinstance(model, own_model.OwnModel):
+        writer.write_json(own_model.FILE, model.described)
+    else:
+        assert isinstance(model, Decoder)
+        writer.write_json("decoder.json", settings(model.config))

@@ -24,8 +24,8 @@ class TrackstarConfig:
     """From text to a page: what is read, where everything is written, and what differs from the usual way.
 
     Args:
-      corpus: a JSON-lines file of passages, or seqio:TASK.
-      queries: a JSON-lines file of prompts and targets, or seqio:TASK.
+      corpus: passages, as `tokenize` takes them: a file, a folder or a pattern of shards, or seqio:TASK.
+      queries: prompts and targets, in any of the same forms.
       output: the directory below which every step writes.
       config: gin files with the settings of every job; what a later one says goes before an earlier one.
       gin_bindings: single settings, `job.parameter = value`, which go before the files.
@@ -70,7 +70,8 @@ def steps(config: TrackstarConfig) -> list[Step]:
 def is_imported(checkpoint: str) -> bool:
     """Whether a checkpoint brings no optimizer state, so that its second moments must be estimated."""
     place = files.at(checkpoint)
-    return files.is_file(place / "decoder.json") and not files.is_file(place / "optimizer.json")
+    model = any(files.is_file(place / name) for name in ("decoder.json", "own_model.json"))
+    return model and not files.is_file(place / "optimizer.json")
 
 
 class _Steps:

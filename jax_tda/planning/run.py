@@ -16,6 +16,7 @@ from jax_tda.core.quantities import Documents, ExamplesAtOnce, Fraction, Queries
 from jax_tda.data.tokenize import TokenizeConfig
 from jax_tda.encoding.run import EncodeConfig
 from jax_tda.models.decoder_config import DecoderConfig
+from jax_tda.models.own_model import demand_none
 from jax_tda.planning import chips, compiler, costs, flops, programs, tables
 from jax_tda.training.optimizers import OptimizerConfig
 
@@ -112,6 +113,7 @@ def run(config: PlanConfig, output: str) -> Reader:
 
 def counted(config: PlanConfig) -> dict[str, Any]:
     """What follows from shapes alone: parameters, FLOPs and bytes per example."""
+    demand_none("plan", config.encode.own_model)
     length, p, blocks = config.tokenize.context, config.encode.projected_size, config.blocks
     formats = {costs.name_of(store): store for store in (*costs.FORMATS, config.encode.store)}
     return {

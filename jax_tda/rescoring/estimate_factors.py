@@ -10,7 +10,7 @@ import numpy as np
 from jax_tda.artifacts.artifact import Reader, Writer, begin, open_artifact
 from jax_tda.artifacts.shares import Shares
 from jax_tda.core import processes, seeds
-from jax_tda.core.config import input_path, settings
+from jax_tda.core.config import input_path, machine, settings
 from jax_tda.core.declared import declared
 from jax_tda.core.errors import InputError
 from jax_tda.core.progress import Progress
@@ -20,6 +20,7 @@ from jax_tda.data.batches import bucket_lengths, sweep
 from jax_tda.encoding.blocks import DEFAULT_EXCLUDE
 from jax_tda.encoding.kronecker import FactorProgram, Labels, eigenvectors
 from jax_tda.models import checkpoint_artifact
+from jax_tda.models.own_model import OwnModelConfig
 from jax_tda.rescoring.directions import Factors
 
 KIND = "factors"
@@ -41,6 +42,7 @@ class EstimateFactorsConfig:
       seed: of the draw and of the labels.
       buckets: how many padded lengths; each costs two compilations.
       tokens_per_batch: padded tokens at once.
+      own_model: the user's own code that makes the model, where it is no decoder.
     """
 
     checkpoint: Path = input_path(required=True)
@@ -51,13 +53,14 @@ class EstimateFactorsConfig:
     seed: Seed = 0
     buckets: Buckets = 1
     tokens_per_batch: TokensAtOnce = 1024
+    own_model: OwnModelConfig = machine(OwnModelConfig())
 
 
 def plan(config: EstimateFactorsConfig, output: str) -> str:
     """What the job would do."""
     said = f"estimate_factors: of {config.checkpoint} over {config.examples}, labels of the {config.labels} → {output}"
     if config.checkpoint:
-        program = _program(config, checkpoint_artifact.open_checkpoint(config.checkpoint)).program
+        program = _program(config, checkpoint_artifact.open_checkpoint(config.checkpoint, config.own_model)).program
         numbers = sum(max(1, m.layers) * (m.rows**2 + m.columns**2 + m.rows * m.columns) for m in program.plan.matrices)
         said += f"\n  {len(program.plan.matrices)} parameters, {numbers * 8 / 2**20:,.1f} MiB of factors in memory"
     return said
@@ -65,7 +68,7 @@ def plan(config: EstimateFactorsConfig, output: str) -> str:
 
 def run(config: EstimateFactorsConfig, output: str) -> Reader:
     """Writes the factors artifact: two passes over the sample, each gone on with after a kill."""
-    checkpoint = checkpoint_artifact.open_checkpoint(config.checkpoint)
+    checkpoint = checkpoint_artifact.open_checkpoint(config.checkpoint, config.own_model)
     examples = corpora.open_corpus(config.examples)
     checkpoint_artifact.check_fits(checkpoint.reader, examples.reader)
     inputs = {"checkpoint": checkpoint.reader, "examples": examples.reader}
@@ -135,7 +138,7 @@ def read(path: str, checkpoint: checkpoint_artifact.Checkpoint) -> dict[str, Fac
 
 def _program(config: EstimateFactorsConfig, checkpoint: checkpoint_artifact.Checkpoint) -> FactorProgram:
     return FactorProgram(
-        checkpoint.model, checkpoint.params(), config.labels, exclude=config.exclude or DEFAULT_EXCLUDE
+        checkpoint.module, checkpoint.params(), config.labels, exclude=config.exclude or DEFAULT_EXCLUDE
     )
 
 

@@ -27,6 +27,7 @@ from jax_tda.encoding.blocks import DEFAULT_EXCLUDE
 from jax_tda.encoding.directed import DirectionScorer, Matrices
 from jax_tda.encoding.second_moments import of_checkpoint
 from jax_tda.models import checkpoint_artifact
+from jax_tda.models.own_model import OwnModelConfig
 from jax_tda.rescoring import directions, estimate_factors
 from jax_tda.rescoring.pairs import Pairs
 
@@ -59,6 +60,7 @@ class RescoreConfig:
       examples_at_once: how many examples of a batch each device has in flight; 0 takes all, None what ran fastest.
       unroll_layers: whether layers are compiled one by one; None what ran fastest.
       shard_rows: examples between two times that scores are kept.
+      own_model: the user's own code that makes the model, where it is no decoder.
       mesh: how devices share the work.
     """
 
@@ -79,6 +81,7 @@ class RescoreConfig:
     examples_at_once: Annotated[int, Bound(0, MOST_AT_ONCE, unit="examples", meaning="0 for all")] | None = None
     unroll_layers: bool | None = None
     shard_rows: ShardRows = machine(1024)
+    own_model: OwnModelConfig = machine(OwnModelConfig())
     mesh: MeshConfig = machine(MeshConfig())
 
 
@@ -102,7 +105,7 @@ def run(config: RescoreConfig, output: str) -> Reader:
     A positive score says: training on this passage makes the target likelier.
     """
     meshes.one_cpu_device_per_core()
-    checkpoint = checkpoint_artifact.open_checkpoint(config.checkpoint)
+    checkpoint = checkpoint_artifact.open_checkpoint(config.checkpoint, config.own_model)
     corpus, queries = corpora.open_corpus(config.corpus), corpora.open_corpus(config.queries)
     inputs = {"corpus": corpus.reader, "queries": queries.reader, "checkpoint": checkpoint.reader}
     for made in (corpus.reader, queries.reader):
@@ -168,7 +171,7 @@ def _needed(config: RescoreConfig, inputs: dict[str, Reader]) -> Callable[[Direc
             expected="the output of estimate_factors for this checkpoint",
             remedy="run estimate_factors and give its path as rescore.factors",
         )
-    checkpoint = checkpoint_artifact.open_checkpoint(config.checkpoint)
+    checkpoint = checkpoint_artifact.open_checkpoint(config.checkpoint, config.own_model)
     factors = moments = None
     if needs == "factors":
         factors = estimate_factors.read(config.factors, checkpoint)
@@ -229,9 +232,9 @@ def _candidates(
 
 
 def _scorer(config: RescoreConfig) -> DirectionScorer:
-    checkpoint = checkpoint_artifact.open_checkpoint(config.checkpoint)
+    checkpoint = checkpoint_artifact.open_checkpoint(config.checkpoint, config.own_model)
     return DirectionScorer(
-        checkpoint.model,
+        checkpoint.module,
         checkpoint.params(),
         exclude=config.exclude or DEFAULT_EXCLUDE,
         examples_at_once=config.examples_at_once,

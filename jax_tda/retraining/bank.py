@@ -19,6 +19,7 @@ from jax_tda.core.quantities import MOST_AT_ONCE, Documents, Name, Path, Seed
 from jax_tda.data import corpus as corpora
 from jax_tda.models import checkpoint_artifact
 from jax_tda.models.decoder import Decoder
+from jax_tda.models.own_model import demand_none
 from jax_tda.retraining import subsets
 from jax_tda.retraining.bank_reader import DOCUMENTS, KEPT, KIND, MEMBERS, QUERIES
 from jax_tda.retraining.bank_training import Trainer, parameters_of
@@ -95,6 +96,7 @@ class _Asked:
 
 def _open(config: BankConfig) -> _Asked:
     recipe = config.pretrain
+    demand_none("bank", recipe.own_model)
     corpus, queries = corpora.open_corpus(recipe.corpus), corpora.open_corpus(config.queries)
     inputs = {"corpus": corpus.reader, "queries": queries.reader}
     _check_vocabulary(corpus, queries)
@@ -102,7 +104,7 @@ def _open(config: BankConfig) -> _Asked:
     if recipe.initial:
         initial = checkpoint_artifact.open_checkpoint(recipe.initial)
         checkpoint_artifact.check_fits(initial.reader, corpus.reader)
-        decoder, inputs["initial"] = initial.model.config, initial.reader
+        decoder, inputs["initial"] = initial.decoder.config, initial.reader
     rankings: dict[str, Sequence[Mapping[str, Any]]] = {}
     foreign: dict[str, str] = {}
     if config.remove:

@@ -26,6 +26,7 @@ from jax_tda.core.quantities import Fraction, Name, Path, QueriesAtOnce, Seed, T
 from jax_tda.data import corpus as corpora
 from jax_tda.models import checkpoint_artifact, likelihood
 from jax_tda.models.decoder import Decoder
+from jax_tda.models.own_model import demand_none
 from jax_tda.retraining import smoothness
 from jax_tda.retraining.replay import Replay
 from jax_tda.retraining.subsets import Documents
@@ -82,6 +83,7 @@ class _Asked:
 
     def __init__(self, config: MetagradientConfig):
         recipe, self.config = config.pretrain, config
+        demand_none("metagradient", recipe.own_model)
         self.corpus, self.queries = corpora.open_corpus(recipe.corpus), corpora.open_corpus(config.queries)
         self.inputs = {"corpus": self.corpus.reader, "queries": self.queries.reader}
         ours, theirs = (made.manifest.facts["vocabulary"] for made in (self.queries.reader, self.corpus.reader))
@@ -100,7 +102,7 @@ class _Asked:
         if recipe.initial:
             initial = checkpoint_artifact.open_checkpoint(recipe.initial)
             checkpoint_artifact.check_fits(initial.reader, self.corpus.reader)
-            decoder, self.inputs["initial"], self._initial = initial.model.config, initial.reader, initial.params
+            decoder, self.inputs["initial"], self._initial = initial.decoder.config, initial.reader, initial.params
         self.model, described = Decoder(decoder), dataclasses.replace(recipe, decoder=decoder)
         self.settings = settings(dataclasses.replace(config, pretrain=described))
         self._documents = Documents(self.corpus)

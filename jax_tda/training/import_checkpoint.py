@@ -13,14 +13,17 @@ from jax_tda.core import files
 from jax_tda.core import mesh as meshes
 from jax_tda.core.bounds import Bound
 from jax_tda.core.config import input_path, machine, settings
-from jax_tda.core.declared import declared
+from jax_tda.core.declared import declared, demand
 from jax_tda.core.mesh import MeshConfig
 from jax_tda.core.quantities import Dtype, Path
 from jax_tda.data import foreign_vocabulary, sources, train_vocabulary
 from jax_tda.models import checkpoint_artifact, checkpoints
+from jax_tda.models.decoder import Decoder
 from jax_tda.models.importers import assemble
 from jax_tda.models.importers.opened import open_source
 from jax_tda.models.importers.source import Source
+from jax_tda.models.own_model import OwnModelConfig
+from jax_tda.training import own_import
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,8 +32,11 @@ class ImportCheckpointConfig:
     """Which model is imported.
 
     Args:
-      model: a Hugging Face folder (config.json, safetensors, tokenizer.json), or a GGUF file.
-      context: the longest example, in tokens; 0 for what the model was made for.
+      model: a Hugging Face folder (config.json, safetensors, tokenizer.json), a GGUF file, or of a model of the user's
+        own code the parameters as orbax wrote them.
+      own_model: the user's own code that makes the model, where it is no decoder.
+      vocabulary: of such a model the artifact of `train_vocabulary` that made its tokens.
+      context: the longest example, in tokens; 0 for what the model was made for, which of such a model nobody knows.
       beginning_token: what every example starts with; empty for the model's own.
       end_token: what every passage ends with; empty for the model's own.
       dtype: the type that layers compute in; parameters are float32.
@@ -38,6 +44,8 @@ class ImportCheckpointConfig:
     """
 
     model: Path = input_path(required=True)
+    own_model: OwnModelConfig = machine(OwnModelConfig())
+    vocabulary: Path = input_path()
     context: Annotated[int, Bound(2, 2**24, also=(0,), unit="tokens")] = 0
     beginning_token: str = ""
     end_token: str = ""
@@ -48,6 +56,8 @@ class ImportCheckpointConfig:
 def plan(config: ImportCheckpointConfig, output: str) -> str:
     """What the job would do: the family, every parameter and its tensor, the size."""
     lines = [f"import_checkpoint: {config.model or '-'} → {output}"]
+    if config.own_model.build:
+        return "\n".join(lines + own_import.described(config.own_model, config.model))
     if config.model:
         with files.local(config.model) as model:
             lines += _described(open_source(model))
@@ -71,6 +81,10 @@ def _described(source: Source) -> list[str]:
 @by_first
 def run(config: ImportCheckpointConfig, output: str) -> Reader:
     """Writes the checkpoint artifact."""
+    if config.own_model.build:
+        demand(config, bool(config.vocabulary), "vocabulary", "the artifact of the vocabulary that made its tokens")
+        demand(config, config.context > 0, "context", "the longest example of such a model, in tokens")
+        return own_import.run(config.own_model, config.model, config.vocabulary, config.context, output)
     with files.local(config.model) as model:
         return _run(dataclasses.replace(config, model=model), output)
 
@@ -93,7 +107,7 @@ def _run(config: ImportCheckpointConfig, output: str) -> Reader:
         return writer
     params = assemble.parameters(source, list(meshes.make_mesh(config.mesh).devices.flat))
     checkpoints.save_again(str(writer.path / "state"), {"params": params}, sparing=True)
-    writer.write_json("decoder.json", settings(decoder))
+    checkpoint_artifact.write_model(writer, Decoder(decoder))
     train_vocabulary.write(writer, vocabulary)
     limits = [config.context or source.context, decoder.context or source.context]
     return writer.finish(

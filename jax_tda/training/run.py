@@ -4,6 +4,7 @@ import dataclasses
 import functools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jax_tda.artifacts.artifact import Reader, begin
@@ -16,6 +17,7 @@ from jax_tda.data import train_vocabulary
 from jax_tda.data.corpus import open_corpus
 from jax_tda.models import checkpoint_artifact, checkpoints
 from jax_tda.models.decoder import Decoder, DecoderConfig
+from jax_tda.models.own_model import OwnModel, OwnModelConfig, built
 from jax_tda.training.batches import TrainingBatches
 from jax_tda.training.loop import TrainingConfig, train
 from jax_tda.training.optimizers import OptimizerConfig
@@ -37,6 +39,7 @@ class PretrainConfig:
       seed: of initial parameters and of the order of examples.
       log_every: steps between printed losses.
       save_every: steps between checkpoints that a killed run can go on from.
+      own_model: the user's own code that makes the model, where it is no decoder.
       mesh: how devices share the work.
     """
 
@@ -50,31 +53,50 @@ class PretrainConfig:
     seed: Seed = 0
     log_every: Steps = machine(100)
     save_every: StepsOrNone = machine(500)
+    own_model: OwnModelConfig = machine(OwnModelConfig())
     mesh: MeshConfig = machine(MeshConfig())
 
 
 def plan(config: PretrainConfig, output: str) -> str:
     """What the job would do, and its cost: 6 FLOPs per parameter and token."""
-    decoder = checkpoint_artifact.open_checkpoint(config.initial).model.config if config.initial else config.decoder
-    shapes = jax.eval_shape(lambda: Decoder(decoder).init(jax.random.key(0), np.zeros((1, 2), np.int32)))
+    model = _model(config, config.decoder.vocabulary_size)[0]
+    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros((1, 2), jnp.int32)))
+    vocabulary = (
+        f"vocabulary {model.config.vocabulary_size:,}" if isinstance(model, Decoder) else config.own_model.build
+    )
     count = sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(shapes))
     flops = 6 * count * config.tokens_per_batch * config.steps
     return (
-        f"pretrain: {count:,} parameters (vocabulary {decoder.vocabulary_size:,}), {config.optimizer.name}, "
+        f"pretrain: {count:,} parameters ({vocabulary}), {config.optimizer.name}, "
         f"{config.steps:,} steps of {config.tokens_per_batch:,} tokens, about {flops:.2g} FLOPs → {output}"
     )
+
+
+def _model(
+    config: PretrainConfig, vocabulary_size: int
+) -> tuple[Decoder | OwnModel, checkpoint_artifact.Checkpoint | None]:
+    """The model that is trained, and the checkpoint that it goes on from."""
+    if config.initial:
+        initial = checkpoint_artifact.open_checkpoint(config.initial, config.own_model)
+        return initial.own_model or initial.decoder, initial
+    if config.own_model.build:
+        return built(config.own_model), None
+    return Decoder(dataclasses.replace(config.decoder, vocabulary_size=vocabulary_size)), None
 
 
 def run(config: PretrainConfig, output: str) -> Reader:
     """Writes the checkpoint artifact; a killed run goes on from its latest complete step."""
     corpus = open_corpus(config.corpus)
     facts, inputs = corpus.reader.manifest.facts, {"corpus": corpus.reader}
-    decoder, initial = dataclasses.replace(config.decoder, vocabulary_size=facts["vocabulary_size"]), None
-    if config.initial:
-        initial = checkpoint_artifact.open_checkpoint(config.initial)
+    model, initial = _model(config, facts["vocabulary_size"])
+    if initial:
         checkpoint_artifact.check_fits(initial.reader, corpus.reader)
-        decoder, inputs["initial"] = initial.model.config, initial.reader
-    described = settings(dataclasses.replace(config, decoder=decoder))
+        inputs["initial"] = initial.reader
+    if isinstance(model, OwnModel):
+        model.demand_vocabulary(facts["vocabulary_size"])
+        described = settings(config) | {"decoder": None, "own_model": model.described}
+    else:
+        described = settings(dataclasses.replace(config, decoder=model.config))
     writer = begin(output, checkpoint_artifact.KIND, described, inputs)
     if isinstance(writer, Reader):
         return writer
@@ -83,7 +105,7 @@ def run(config: PretrainConfig, output: str) -> Reader:
     batches = TrainingBatches(corpus, config.buckets, config.tokens_per_batch, config.seed, mesh.shape[meshes.DATA])
     seen: dict[str, float] = {}
     state = train(
-        Decoder(decoder),
+        model,
         config.optimizer,
         training,
         batches.batch,
@@ -95,7 +117,7 @@ def run(config: PretrainConfig, output: str) -> Reader:
         log=lambda _, numbers: seen.update(numbers),
     )
     checkpoints.save_again(str(writer.path / "state"), state._asdict())
-    writer.write_json("decoder.json", settings(decoder))
+    checkpoint_artifact.write_model(writer, model)
     writer.write_json("optimizer.json", settings(config.optimizer) | {"steps": config.steps})
     train_vocabulary.write(writer, corpus.vocabulary)
     return writer.finish(

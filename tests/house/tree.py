@@ -3,7 +3,7 @@
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-_FOLDERS = (".ci", "benchmarks", "colabs", "configs", "docs", "jax_tda", "launch", "tests", "viewer")
+_FOLDERS = (".ci", "benchmarks", "colabs", "configs", "docs", "examples", "jax_tda", "launch", "tests", "viewer")
 # What tools put among them.
 _LEFT = {"__pycache__", "node_modules"}
 
