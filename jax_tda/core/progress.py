@@ -38,7 +38,8 @@ class Progress:
         self._quiet = stream is None and processes.index() > 0
         self._start = time.monotonic()
         self._first: tuple[float, int] | None = None
-        self._printed = 0.0
+        # Where nothing is known of what is left, the first unit is not worth a line.
+        self._printed = 0.0 if total is not None else self._start
 
     def advance(self, count: int = 1, note: str = "") -> None:
         """Adds finished units and prints at most five times a second on a terminal, every ten seconds in a log."""

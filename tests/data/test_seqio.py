@@ -1,5 +1,6 @@
 """Laws that need seqio itself: the same ids, and any Task read as records. One file, so that it is imported once."""
 
+import json
 import sys
 from collections import Counter
 
@@ -7,9 +8,9 @@ import numpy as np
 import pytest
 
 from jax_tda.core.errors import InputError
-from jax_tda.data import seqio_source, vocabulary
+from jax_tda.data import seqio_source, sources, vocabulary
 from jax_tda.data.facts import world_facts
-from jax_tda.data.split import pieces
+from jax_tda.data.split import pieces, spelt
 
 TASKS = "jax_tda.data.facts.tasks"
 NASTY = [
@@ -213,3 +214,57 @@ def test_padding_behind_a_tasks_ids_is_no_part_of_the_record():
     assert query.tokens == ((9,), (87, 51, 1))
     with pytest.raises(InputError, match="targets without tokens"):
         seqio_source._parse({"targets": np.zeros(3, int)}, vocabulary.ByteVocabulary(), "passages", "w", "n")
+
+
+def test_tfrecords_of_tensorflows_own_writer_are_read_without_it(seqio, tmp_path):
+    """Whatever its types, plain and gzipped: the fields that TensorFlow parses, and the texts in order."""
+    import tensorflow as tf
+
+    def feature(value):
+        kinds = {bytes: "bytes_list", float: "float_list", int: "int64_list"}
+        lists = {"bytes_list": tf.train.BytesList, "float_list": tf.train.FloatList, "int64_list": tf.train.Int64List}
+        kind = kinds[type(value[0])]
+        return tf.train.Feature(**{kind: lists[kind](value=value)})
+
+    others = {"score": [0.5, -2.0], "numbers": [-(2**63), 0, 7]}
+    rows = [{"text": [text.encode()], **others} for text in NASTY if text.strip()]
+    for name, options in (("a.tfrecord-00000-of-00001", None), ("b.tfrecord.gz", "GZIP")):
+        with tf.io.TFRecordWriter(str(tmp_path / name), options) as writer:
+            for row in rows:
+                features = tf.train.Features(feature={key: feature(value) for key, value in row.items()})
+                writer.write(tf.train.Example(features=features).SerializeToString())
+        found = list(sources.read(str(tmp_path / name), "", "", "passages", "refuse", Counter()))
+        assert [record.text for record in found] == [row["text"][0].decode() for row in rows]
+        assert all(dict(r.fields) == others for r in found)
+        assert [record.id for record in found] == [f"{name}/{number}" for number in range(len(rows))]
+
+
+def test_a_cached_task_is_read_as_seqio_reads_it(seqio, toys, model, tmp_path):
+    """In the layout of its cache: the ids are those of seqio's own reader; a split and a shard that lack are named."""
+    import tensorflow as tf
+    from seqio import dataset_providers
+
+    task = seqio.get_mixture_or_task("toy_tokens")
+    examples = list(task.get_dataset(None, "train", shuffle=False).as_numpy_iterator())
+    info = {"num_shards": 2, "seqio_version": "0.0.20"}
+    info["features"] = {"targets": {"shape": [None], "dtype": "int32"}, "id": {"shape": [], "dtype": "string"}}
+    (tmp_path / "info.train.json").write_text(json.dumps(info))
+    (tmp_path / "stats.train.json").write_text(json.dumps({"examples": len(examples)}))
+    for shard in range(2):
+        with tf.io.TFRecordWriter(str(tmp_path / f"train.tfrecord-0000{shard}-of-00002")) as writer:
+            for example in examples[shard::2]:
+                targets = tf.train.Feature(int64_list=tf.train.Int64List(value=example["targets"]))
+                name = tf.train.Feature(bytes_list=tf.train.BytesList(value=[example["id"]]))
+                features = tf.train.Features(feature={"targets": targets, "id": name})
+                writer.write(tf.train.Example(features=features).SerializeToString())
+    theirs = dataset_providers._CachedDataSource(str(tmp_path), "train").get_dataset("train", shuffle=False)
+    expected = {row["id"].decode(): tuple(row["targets"].tolist()) for row in theirs.as_numpy_iterator()}
+    found = list(sources.read(str(tmp_path), "", "train", "passages", "refuse", Counter()))
+    assert {record.id: record.tokens for record in found} == expected and len(expected) == 3
+    vocab = vocabulary.SentencePieceVocabulary(model.read_bytes())
+    assert {spelt(record, vocab).text for record in found} == {"one", "two", "three"}
+    with pytest.raises(InputError, match=r"(?s)has no split 'test'.*train"):
+        list(sources.read(str(tmp_path), "", "test", "passages", "refuse", Counter()))
+    (tmp_path / "train.tfrecord-00001-of-00002").unlink()
+    with pytest.raises(InputError, match=r"(?s)is not whole.*1 shards.*2 shards"):
+        list(sources.read(str(tmp_path), "", "train", "passages", "refuse", Counter()))
