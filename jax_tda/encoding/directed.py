@@ -82,7 +82,7 @@ class _DirectionProgram(DirectedProgram):
 
         A fourth array of the example is int [K], the directions that are wanted: scores are then [K].
         """
-        *example, wanted = example if len(example) == 4 else (*example, None)
+        wanted = example[3] if len(example) == 4 else None
         count = next(iter(directions.values())).shape[-3] if wanted is None else wanted.shape[0]
 
         def loss(steps: jax.Array) -> jax.Array:
@@ -103,7 +103,7 @@ class _DirectionProgram(DirectedProgram):
                     if wanted is not None:
                         named[direction_probe.WANTED] = jnp.broadcast_to(wanted[:, None], (*lead, count, 1))
                     beside |= {sites.beside(path, name): site.beside(leaf) for name, leaf in named.items()}
-            return self._example_loss(held, beside, *example)
+            return self._example_loss(held, beside, *example[:3])
 
         return {"scores": jax.grad(loss)(jnp.zeros(count, next(iter(directions.values())).dtype))}
 
