@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any
 
 from jax_tda.core import files
@@ -22,7 +22,8 @@ def parquet(path: str, wanted: Wanted) -> Iterator[Row]:
     reader = packages.need("pyarrow.parquet", "arrow", f"{path} cannot be read")
 
     def batches(place: str) -> Iterator[Any]:
-        with reader.ParquetFile(place, buffer_size=_BUFFER, pre_buffer=False) as file:
+        options = {"buffer_size": _BUFFER, "pre_buffer": False, "page_checksum_verification": True}
+        with reader.ParquetFile(place, **options) as file:
             yield from file.iter_batches(_AT_ONCE, columns=[name for name in file.schema_arrow.names if wanted(name)])
 
     return _rows(path, batches, "a whole Parquet file")
@@ -53,30 +54,34 @@ def _chosen(batch: Any, wanted: Wanted) -> Any:
     return batch.select([name for name in batch.schema.names if wanted(name)])
 
 
-def _rows(path: str, batches: Any, expected: str) -> Iterator[Row]:
+def _rows(path: str, batches: Callable[[str], Iterator[Any]], expected: str) -> Iterator[Row]:
     number = 0
-    with files.local(path) as place, contextlib.closing(batches(place)) as found:
+    with files.local(path) as place, contextlib.closing(_parts(batches(place))) as parts:
         while True:
             try:
-                batch = next(found, None)
-                parts = [] if batch is None else _parts(batch)
-            except (OSError, ValueError) as problem:
+                values = next(parts, None)
+            except (OSError, ValueError, KeyError, TypeError, NotImplementedError, MemoryError) as problem:
+                said = str(problem).strip().splitlines() or [type(problem).__name__]
                 raise InputError(
                     f"{path} is damaged, or no such file",
-                    got=f"{str(problem).strip().splitlines()[0]}, after row {number:,}",
+                    got=f"{said[0]}, after row {number:,}",
                     expected=expected,
                     remedy="fetch the file again, or write it anew",
                 ) from problem
-            if batch is None:
+            if values is None:
                 return
-            for part in parts:
-                for values in part.to_pylist():
-                    yield number, functools.partial(_read, values)
-                    number += 1
+            for row in values:
+                yield number, functools.partial(_read, row)
+                number += 1
 
 
-def _parts(batch: Any) -> list[Any]:
-    return [batch.slice(start, _AT_ONCE) for start in range(0, batch.num_rows, _AT_ONCE)]
+def _parts(batches: Iterator[Any]) -> Generator[list[dict[str, Any]], None, None]:
+    """Rows as Python has them, some at a time."""
+    for batch in batches:
+        # Places beyond the end of the data, read unchecked, would end the process.
+        batch.validate(full=True)
+        for start in range(0, batch.num_rows, _AT_ONCE):
+            yield batch.slice(start, _AT_ONCE).to_pylist()
 
 
 def _read(values: Mapping[str, Any], where: str) -> Mapping[str, Any]:

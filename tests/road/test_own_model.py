@@ -153,6 +153,11 @@ def test_a_linen_module_is_trained_and_attributed_by_config_alone(place):
     params = checkpoints.restore_untyped(str(out / "checkpoint/state"))["params"]
     expect_judged(out, lambda params, tokens: model.apply({"params": params}, tokens), params, model)
     expect_ranked(out)
+    given = [f"encode.examples='{out / 'queries'}'", f"encode.checkpoint='{out / 'checkpoint'}'"]
+    job("encode", place / "divided", config, *given, "mesh.weights='sharded'", "mesh.model=2")
+    whole, divided = (open_encodings(str(path)) for path in (out / "encodings/query", place / "divided"))
+    expected = np.asarray(whole.read(0, whole.count))
+    np.testing.assert_allclose(np.asarray(divided.read(0, 4)), expected, atol=1e-5 * np.abs(expected).max())
 
 
 @pytest.fixture
@@ -184,6 +189,8 @@ def test_an_nnx_module_is_imported_asked_and_encoded_by_config_alone(imported):
         job("answer", place / "again", config, *ask, "own_model.build=''")
     with pytest.raises(InputError, match="bank works with decoders alone"):
         job("bank", place / "bank", config, f"pretrain.corpus='{out}'", f"bank.queries='{out}'")
+    with pytest.raises(InputError, match="plan works with decoders alone"):
+        job("plan", place / "plan", config)
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(place / "others", {"model": {"other": np.zeros(3)}})
     with pytest.raises(InputError, match=r"(?s)does not hold the parameters of strangers_package.in_nnx.*embedding"):
