@@ -37,7 +37,7 @@ def compared(function, dumb, *arguments):
 
     pairs = zip(both(function, *arguments), both(dumb, *arguments), strict=True)
     apart, sizes = zip(*((float(jnp.linalg.norm(a - b)), float(jnp.linalg.norm(b))) for a, b in pairs), strict=True)
-    return max(each / max(size, 1e-3 * max(sizes)) for each, size in zip(apart, sizes, strict=True))
+    return max(each / max(size, 0.1 * max(sizes)) for each, size in zip(apart, sizes, strict=True))
 
 
 # One run of query positions, several of equal length, and a shorter last one.
