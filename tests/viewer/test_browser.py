@@ -221,7 +221,7 @@ def test_methods_stand_side_by_side_and_what_they_share_is_linked(opened):
 def test_opponents_are_shown_and_can_be_folded(opened):
     """Law: the lowest first, with their scores; the address knows whether they are open."""
     page = opened("#query=q3")
-    scores = page.locator(".opponents .column >> nth=0 >> .score").all_inner_texts()
+    scores = page.locator(".opponents .column >> nth=0 >> .score").all_text_contents()
     assert [text.split()[-1] for text in scores] == ["−0.0200", "−0.0196"]
     page.click(".opponents h3 button")
     assert page.locator(".opponents .card").count() == 0 and "opponents=0" in page.url

@@ -67,8 +67,11 @@ export function App(props: { data: Data }) {
   }, [matches]);
   useEffect(() => {
     const idle = setTimeout(() => {
-      for (const step of [1, 2, -1]) if (matches[at + step] !== undefined) data.foresee(matches[at + step], state.methods).catch(fail);
-    }, 60);
+      const foresee = async () => {
+        for (const step of [1, -1, 2]) if (matches[at + step] !== undefined) await data.foresee(matches[at + step], state.methods);
+      };
+      foresee().catch(fail);
+    }, 30);
     return () => clearTimeout(idle);
   }, [state.query, matches, state.methods]);
 

@@ -92,6 +92,9 @@ const linesOf = (own: Columns): (Line | null)[] =>
 
 const readLines = async (part: number): Promise<(Line | null)[][]> => (await read<Columns[]>(`rankings-${part}`)).map(linesOf);
 
+// A query of three methods may need a hundred parts of texts, and its neighbours are foreseen; 64 KB each.
+const PARTS_OF_TEXT = 480;
+
 // The least recently used parts are let go: a page of many gigabytes of text stays small in memory.
 class Kept<T> {
   private held = new Map<number, Promise<T>>();
@@ -123,7 +126,7 @@ class Kept<T> {
 
 export class Data {
   private rankings = new Kept(readLines, 40);
-  private texts = new Kept((part) => read<Texts>(`texts-${part}`), 160);
+  private texts = new Kept((part) => read<Texts>(`texts-${part}`), PARTS_OF_TEXT);
   private hubsRead: Promise<Hub[][]> | null = null;
   readonly places: Map<string, number>;
 

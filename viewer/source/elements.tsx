@@ -1,6 +1,6 @@
 // Small pieces that several views share.
 import type { ComponentChildren } from "preact";
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useMemo, useRef } from "preact/hooks";
 import { runs, type Kind, type Sought } from "./words";
 
 // A button that opens a panel; it closes on Escape, and when the focus or a click goes elsewhere.
@@ -36,7 +36,8 @@ export function Menu(props: { label: ComponentChildren; more?: string; class: st
 }
 
 export function Marked(props: { text: string; kinds: [Kind, Sought][] }) {
-  return <>{runs(props.text, props.kinds).map((run) => (run.kind ? <mark class={run.kind}>{run.text}</mark> : run.text))}</>;
+  const found = useMemo(() => runs(props.text, props.kinds), [props.text, props.kinds]);
+  return <>{found.map((run) => (run.kind ? <mark class={run.kind}>{run.text}</mark> : run.text))}</>;
 }
 
 export function Fields(props: { fields: [string, string][]; class?: string }) {

@@ -3,6 +3,7 @@ import type { Data, Line } from "./data";
 import { isCommon, isUnspaced, wordsOf } from "./words";
 
 const SHOWN = 8;
+export const learned = (): boolean => usual !== null;
 let usual: { counts: Map<string, number>; of: number } | null = null;
 
 function different(text: string): Set<string> {
@@ -19,7 +20,6 @@ function different(text: string): Set<string> {
 
 // How usual words are, by the first part of the page's passages: the same sample for every query.
 export async function learn(data: Data): Promise<void> {
-  if (usual) return;
   for await (const { texts } of data.allTexts()) {
     const counts = new Map<string, number>();
     for (const text of texts) for (const word of different(text ?? "")) counts.set(word, (counts.get(word) ?? 0) + 1);

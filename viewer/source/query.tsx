@@ -4,7 +4,7 @@ import { MARKS, Columns } from "./cards";
 import { Scores } from "./chart";
 import type { Data, Line } from "./data";
 import { Fields, Marked, Menu } from "./elements";
-import { keywords, learn } from "./keywords";
+import { keywords, learn, learned } from "./keywords";
 import { count, percent } from "./numbers";
 import { fieldsOf, rankingTable, results, save } from "./output";
 import type { State } from "./state";
@@ -16,19 +16,22 @@ const passagesOf = (lines: (Line | null)[], methods: number[]): number[] =>
 // The rankings of a query, at once where they are loaded, else when they are.
 function useLines(data: Data, query: number, methods: number[], fail: (error: unknown) => void): (Line | null)[] | null {
   const [, again] = useState(0);
+  const lines = data.linesNow(query);
+  // Whether all is here: what was here may have been let go since, and is read again then.
+  const whole = lines !== undefined && passagesOf(lines, methods).every((place) => data.passageNow(place));
   useEffect(() => {
     let wanted = true;
-    const ready = (lines: (Line | null)[] | undefined) => lines && passagesOf(lines, methods).every((place) => data.passageNow(place));
     const load = async () => {
       const lines = await data.lines(query);
       if (wanted) again((turn) => turn + 1);
       await Promise.all([data.load(passagesOf(lines, methods)), learn(data)]);
     };
-    const loading = ready(data.linesNow(query)) ? learn(data) : load();
+    if (whole && learned()) return;
+    const loading = whole ? learn(data) : load();
     loading.then(() => wanted && again((turn) => turn + 1), fail);
     return () => { wanted = false; };
-  }, [data, query, methods]);
-  return data.linesNow(query) ?? null;
+  }, [data, query, methods, whole]);
+  return lines ?? null;
 }
 
 export function Query(props: { data: Data; state: State; next: number; last: number; change: (change: Partial<State>) => void; fail: (error: unknown) => void }) {
@@ -41,6 +44,11 @@ export function Query(props: { data: Data; state: State; next: number; last: num
     ["prompt", sought(prompt[query])],
     ["search", sought(state.passages ? state.search : "")],
   ], [query, state.search, state.passages]);
+  const heard = lines !== null && learned() && methods.every((method) => lines[method]?.p.every((place) => data.passageNow(place)) ?? true);
+  const common = useMemo(
+    () => Object.fromEntries(heard ? methods.map((method) => [method, lines![method] ? keywords(data, lines![method]!) : []]) : []),
+    [lines !== null, query, methods, heard],
+  );
   const go = (to: number) => () => change({ query: to });
 
   const head = (method: number) => {
@@ -48,15 +56,15 @@ export function Query(props: { data: Data; state: State; next: number; last: num
     const rank = first[method][query];
     const line = lines?.[method] ?? null;
     const standing = !judged[query] || rank < 0 ? "" : rank ? `first gold at rank ${count(rank)}` : `no gold among ${count(returned[method][query])}`;
-    const words = line ? keywords(data, line) : [];
+    const words = common[method] ?? [];
     return (
       <header>
         <h3>{said.label}{standing && <span class={`standing ${rank === 1 ? "top" : ""}`}>{standing}</span>}</h3>
         {line && <Scores line={line} />}
         <p class="meaning"><span>Score{said.unit && `, ${said.unit}`}:</span> {said.score || "larger is more influence; its ranking does not say what it measures"}</p>
         {words.length > 0 && (
-          <p class="keywords"><span>Words in common:</span> {words.map(([word, passages]) => (
-            <span class="keyword" title={`in ${passages} of the ${line!.p.length} proponents`}><Marked text={word} kinds={kinds.slice(0, 2)} /><sub>{passages}</sub></span>
+          <p class="keywords"><span>Words in common:</span> {words.map(([word, passages]: [string, number]) => (
+            <span class="keyword" title={`in ${passages} of the ${line!.p.length} proponents`}><Marked text={word} kinds={kinds} /><sub>{passages}</sub></span>
           ))}</p>
         )}
       </header>

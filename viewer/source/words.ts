@@ -3,6 +3,7 @@
 const WORD = /[\p{L}\p{N}\p{M}]+/gu;
 // Scripts that put no spaces between words.
 const UNSPACED = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}]/u;
+const ASCII = /^[\x00-\x7f]*$/;
 // Words too common to be worth a highlight.
 const COMMON = new Set(
   ("a an and are as at be been but by for from had has have he her his i if in into is it its no not of on or she that " +
@@ -12,6 +13,7 @@ const COMMON = new Set(
 
 // Lower case, without accents of Latin, Greek and Cyrillic letters; other scripts keep their marks, which are vowels.
 export function fold(text: string): string {
+  if (ASCII.test(text)) return text.toLowerCase();
   return text.normalize("NFD").replace(/[\u0300-\u036f]/g, "").normalize("NFC").toLowerCase();
 }
 
