@@ -9,8 +9,6 @@ from jax_tda.core.errors import InputError
 from jax_tda.data import packages, tf_examples
 from jax_tda.data.rows import Row, Wanted
 
-_AT_ONCE = 256
-
 
 def rows(path: str, wanted: Wanted) -> Iterator[Row]:
     """The rows of one file, from 0."""
@@ -18,16 +16,14 @@ def rows(path: str, wanted: Wanted) -> Iterator[Row]:
     module = packages.need("array_record.python.array_record_module", "records", what)
     packages.need("google.protobuf", "records", what)
     with files.local(path) as place:
-        # Without a buffer that reads ahead: rows come in order, a block at a time.
-        reader = module.ArrayRecordReader(place, options="readahead_buffer_size:0")
+        # Neither reading groups ahead nor several at a time: each is unpacked whole.
+        reader = module.ArrayRecordReader(place, options="readahead_buffer_size:0,max_parallelism:0")
         try:
             # A damaged file opens as one without records, and only this tells.
             if not reader.ok():
                 raise _damaged(path, 0, _said_at_closing(reader))
-            count = reader.num_records()
-            for first in range(0, count, _AT_ONCE):
-                for number, record in enumerate(_read(reader, path, first, min(first + _AT_ONCE, count)), start=first):
-                    yield number, functools.partial(tf_examples.row, record, wanted)
+            for number in range(reader.num_records()):
+                yield number, functools.partial(tf_examples.row, _next(reader, path, number), wanted)
         finally:
             _said_at_closing(reader)
 
@@ -41,12 +37,15 @@ def _said_at_closing(reader: Any) -> str:
     return "no ArrayRecord file, or one that is truncated"
 
 
-def _read(reader: Any, path: str, first: int, stop: int) -> list[bytes]:
+def _next(reader: Any, path: str, number: int) -> bytes:
+    # One after another: a range would unpack its whole group of records, 65,536 by default, each time.
     try:
-        found: list[bytes] = reader.read(first, stop)
+        record: bytes = reader.read()
     except (RuntimeError, IndexError, ValueError) as problem:
-        raise _damaged(path, first, str(problem)) from problem
-    return found
+        raise _damaged(path, number, str(problem)) from problem
+    if not reader.ok():
+        raise _damaged(path, number, "an end before the last record")
+    return record
 
 
 def _damaged(path: str, number: int, got: str) -> InputError:
