@@ -1,7 +1,8 @@
 """Whom to trust: a bank of retrained models over a finished pipeline's output, and every method's LDS by it.
 
     python benchmarks/quality.py OUT [--config FILE.gin] [--seed N] [--half 100] [--drop 0] [--repeats 2]
-                                 [--reseeded 10] [--remove 0] [--loo 0] [--set JOB.SETTING=VALUE]… [--to FOLDER]
+                                 [--reseeded 10] [--remove 0] [--loo 0] [--set JOB.SETTING=VALUE]…
+                                 [--rescored NAME…] [--to FOLDER]
 
 OUT is what `jax-tda trackstar` wrote with the same config and seed. Written below OUT/quality (or FOLDER): `bank/`,
 `factors/`, `scores/` (every method's score of every pair), `rankings/`, `report/report.json`; the same command goes on
@@ -95,7 +96,8 @@ def rescored(given, out, to):
         estimate_factors__checkpoint=made["checkpoint"],
     )  # fmt: skip
     shutil.copytree(out / "rankings", to / "rankings", dirs_exist_ok=True)
-    for name, (direction, label) in RESCORED.items():
+    for name in given.rescored:
+        direction, label = RESCORED[name]
         needed = {"rescore__factors": str(to / "factors")} if direction in ("kfac", "ekfac") else {}
         asked = {f"rescore__{what}": path for what, path in made.items()}
         job(given, "rescore", to / "scores" / name, rescore__direction=direction, **asked, **needed)
@@ -113,6 +115,7 @@ def main():
     for name, count in {"half": 100, "drop": 0, "repeats": 2, "reseeded": 10, "remove": 0, "loo": 0}.items():
         parser.add_argument(f"--{name}", type=int, default=count)
     parser.add_argument("--set", action="append", default=[], metavar="JOB.SETTING=VALUE")
+    parser.add_argument("--rescored", nargs="*", choices=RESCORED, default=list(RESCORED))
     parser.add_argument("--to", type=Path)
     given = parser.parse_args()
     out, to = given.out.resolve(), (given.to or given.out / "quality").resolve()
