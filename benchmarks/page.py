@@ -7,8 +7,8 @@ profiles, and over steps, in milliseconds:
 
     open     from the navigation to the first passages' texts on the screen (painted)
     step     from the key `j` to the next query's passages painted: `near` in the order of the list, `far` to queries
-             that nobody could foresee, whose rankings and texts are read from disk; `near_cpu` is what the page's own
-             thread computed for the former, which other work on the machine moves less
+             that nobody could foresee, whose rankings and texts are read from disk
+    cpu      what Python, and the page's own thread, computed for it, which other work on the machine moves less
     filter   from the change of a control, or the last letter of a search, to the list painted
     heap     megabytes of JavaScript after all of this, garbage collected
 
@@ -119,7 +119,7 @@ def measured(o, page):
     """Milliseconds by what was done, and megabytes of heap, each a list."""
     from playwright.sync_api import sync_playwright
 
-    found = {name: [] for name in ("open", "near", "near_cpu", "far", "filter", "heap")}
+    found = {name: [] for name in ("open", "open_cpu", "near", "near_cpu", "far", "filter", "heap")}
     draw = random.Random(1)
     with sync_playwright() as driver:
         for _ in range(o.rounds):
@@ -127,11 +127,6 @@ def measured(o, page):
                 executable_path=o.chromium, args=["--no-sandbox", "--disable-dev-shm-usage", "--js-flags=--expose-gc"]
             )
             tab = browser.new_page(viewport={"width": 1360, "height": 860})
-            tab.goto("about:blank")
-            tab.goto((page / "index.html").resolve().as_uri(), wait_until="commit")
-            tab.wait_for_selector(".card .text:not(.waiting)")
-            found["open"].append(tab.evaluate(_PAINTED))
-            tab.wait_for_timeout(300)
             session = tab.context.new_cdp_session(tab)
             session.send("Performance.enable", {"timeDomain": "threadTicks"})
 
@@ -141,6 +136,13 @@ def measured(o, page):
             def busy(metrics=metrics):
                 return metrics()["TaskDuration"]
 
+            tab.goto("about:blank")
+            begun = busy()
+            tab.goto((page / "index.html").resolve().as_uri(), wait_until="commit")
+            tab.wait_for_selector(".card .text:not(.waiting)")
+            found["open"].append(tab.evaluate(_PAINTED))
+            found["open_cpu"].append(1e3 * (busy() - begun))
+            tab.wait_for_timeout(300)
             for _ in range(20):
                 begun = busy()
                 found["near"].append(tab.evaluate(_STEP, ["key", "j"]))
@@ -184,7 +186,7 @@ def main():
 
             page, given = Path(place), material(o)
             texts = sum(len(passage["text"]) for passage in given.passages.values())
-            begun = time.perf_counter()
+            begun, busy = time.perf_counter(), time.process_time()
             files = render(
                 given, PageConfig(shown_queries=o.queries, shown_proponents=o.shown, shown_opponents=o.opponents)
             )
@@ -193,6 +195,7 @@ def main():
                 (page / name).write_bytes(data)
             result = {
                 "write_s": round(time.perf_counter() - begun, 2),
+                "write_cpu_s": round(time.process_time() - busy, 2),
                 "texts_mb": round(texts / 1e6, 1),
                 "files": len(files),
             }

@@ -1,5 +1,7 @@
 """Passages that serve many queries, and what the first ten are: over the proponents that the page shows."""
 
+import heapq
+import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,16 +17,16 @@ def found(methods: Sequence[Listed]) -> list[list[list[Any]]]:
 
 
 def _hubs(listed: Listed) -> list[list[Any]]:
-    asked: dict[int, list[int]] = {}
+    asked = Counter(itertools.chain.from_iterable(line["p"] for line in listed if line))
+    most = heapq.nsmallest(_MOST, asked, key=lambda place: (-asked[place], place))
+    queries: dict[int, list[int]] = {place: [] for place in most if asked[place] > 1}
     right: Counter[int] = Counter()
     for number, line in enumerate(listed):
         for place, mark in zip(line["p"], line["m"], strict=True) if line else ():
-            asked.setdefault(place, []).append(number)
-            right[place] += mark == "1"
-    most = sorted(asked, key=lambda place: (-len(asked[place]), place))[:_MOST]
-    return [
-        [place, len(asked[place]), right[place], asked[place][:_QUERIES]] for place in most if len(asked[place]) > 1
-    ]
+            if place in queries:
+                queries[place].append(number)
+                right[place] += mark == "1"
+    return [[place, len(found), right[place], found[:_QUERIES]] for place, found in queries.items()]
 
 
 def kinds(listed: Listed) -> list[int]:

@@ -26,7 +26,9 @@ class Judge:
 
     def marks(self, entries: Sequence[Mapping[str, Any]]) -> str:
         """A digit for each entry."""
-        return "".join(map(self._mark, entries))
+        if self.gold or any("correct" in entry for entry in entries):
+            return "".join([self._mark(entry) for entry in entries])
+        return UNKNOWN * len(entries)
 
     def knows(self, line: Mapping[str, Any]) -> bool:
         """Whether this query's ranking can be judged."""
@@ -37,7 +39,8 @@ class Judge:
             return GOLD if said else OTHER
         if not self.gold:
             return UNKNOWN
-        document = self._documents.get(entry["id"], entry["id"])
+        name = entry["id"]
+        document = self._documents.get(name, name) if self._documents else name
         return GOLD if document in self.gold else WEAK if document in self.weak else OTHER
 
 
@@ -55,13 +58,14 @@ def listed(line: Mapping[str, Any], judge: Judge, texts: Texts, config: PageConf
         worst = []
     shown = (line["proponents"][: config.shown_proponents], worst[: config.shown_opponents])
     for (places, scores, marks), entries in zip(_ENDS, shown, strict=True):
-        said[places] = [texts.place(entry["id"]) for entry in entries]
+        said[places] = texts.places([entry["id"] for entry in entries])
         said[marks] = judge.marks(entries)
         if entries and "score" in entries[0]:
             said[scores] = _scores(line, entries)
-        for what in ("note", "shares"):
-            if any(entry.get(what) for entry in entries):
-                said[f"{places}_{what}"] = [entry.get(what) for entry in entries]
+        if any(len(entry) > 2 for entry in entries):
+            for what in ("note", "shares"):
+                if any(entry.get(what) for entry in entries):
+                    said[f"{places}_{what}"] = [entry.get(what) for entry in entries]
     return said | {what: line[what] for what in ("histogram", "shares") if line.get(what)}
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 
-from jax_tda.artifacts import ranking
+from jax_tda.artifacts import dense_scores, ranking
 from jax_tda.artifacts.artifact import Reader, begin, open_artifact
 from jax_tda.artifacts.together import by_first
 from jax_tda.core.config import input_path, settings
@@ -11,8 +11,8 @@ from jax_tda.core.declared import declared
 from jax_tda.core.errors import InputError
 from jax_tda.core.quantities import Path
 from jax_tda.data import corpus as corpora
-from jax_tda.evaluation import belonging
-from jax_tda.viewer import gather, page
+from jax_tda.evaluation import banked, belonging
+from jax_tda.viewer import gather, histograms, page
 from jax_tda.viewer.settings import PageConfig
 
 KIND = "page"
@@ -29,6 +29,8 @@ class ShowConfig:
       corpus: the tokenized corpus, with its texts.
       queries: the tokenized queries.
       answers: the model's own answers, by `answer`; empty for a page without them.
+      scores: scores of every document for every query, by method, as `evaluate.scores`; their histograms stand on the
+        page. Empty for none.
       page: how much of it is shown.
     """
 
@@ -37,6 +39,7 @@ class ShowConfig:
     corpus: Path = input_path(required=True)
     queries: Path = input_path(required=True)
     answers: Path = input_path()
+    scores: Path = input_path()
     page: PageConfig = dataclasses.field(default_factory=PageConfig)
 
 
@@ -58,12 +61,19 @@ def run(config: ShowConfig, output: str) -> Reader:
         inputs["answers"] = open_artifact(config.answers, "answers")
     _check_report(report, inputs, readers, foreign)
     belonging.compare(readers, foreign, {name: inputs[name] for name in inputs if name != "report"})
+    dense = dense_scores.read_all(config.scores) if config.scores else {}
+    banked.check_scores(dense, inputs)
+    described = settings(config) | {"foreign_rankings": foreign}
+    if strangers := {name: scores.digest for name, scores in dense.items() if scores.reader is None}:
+        described["foreign_scores"] = strangers
+    inputs |= {f"scores_{name}": scores.reader for name, scores in dense.items() if scores.reader}
     inputs |= {f"ranking_{name}": reader for name, reader in readers.items()}
-    writer = begin(output, KIND, settings(config) | {"foreign_rankings": foreign}, inputs)
+    writer = begin(output, KIND, described, inputs)
     if isinstance(writer, Reader):
         return writer
     report_read = report.read_json("report.json")
-    material = gather.material(rankings, readers, corpus, queries, inputs.get("answers"), report_read)
+    with_bins = histograms.added(rankings, dense, queries.ids)
+    material = gather.material(with_bins, readers, corpus, queries, inputs.get("answers"), report_read)
     files = page.render(material, config.page)
     for name, data in files.items():
         writer.write_bytes(name, data)

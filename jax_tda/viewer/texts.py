@@ -1,7 +1,7 @@
 """The passages of a page: each stored once, numbered in the order in which they first appear, divided into parts."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 _KNOWN = {"id", "text"}
@@ -26,9 +26,10 @@ class Texts:
         """How many there are."""
         return len(self._places)
 
-    def place(self, corpus_id: str) -> int:
-        """The number of a passage."""
-        return self._places.setdefault(corpus_id, len(self._places))
+    def places(self, corpus_ids: Sequence[str]) -> list[int]:
+        """The numbers of passages."""
+        known = self._places
+        return [known.setdefault(corpus_id, len(known)) for corpus_id in corpus_ids]
 
     def parts(self) -> tuple[list[int], list[dict[str, Any]]]:
         """The first passage of each part, and the parts: columns `id`, `text` (null: not given), `cut`, `fields`."""

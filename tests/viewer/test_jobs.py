@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from jax_tda.artifacts.artifact import begin, open_artifact
@@ -74,6 +75,29 @@ def test_a_page_of_the_papers_form_has_the_same_passages_and_marks(run, tmp_path
             assert [names[0][p] for p in one["p"]] == [names[1][p] for p in other["p"]] and one["s"] == other["s"]
             assert [mark == "1" for mark in one["m"]] == [mark == "1" for mark in other["m"]]
     assert dict(page.passages()).items() <= dict(run[1].passages()).items()
+
+
+def test_scores_of_the_whole_corpus_become_histograms(run, tmp_path):
+    """Law: equal bins from the least score to the greatest, as by hand, NaN left out; another method keeps its rows."""
+    scores = np.arange(24, dtype=np.float32).reshape(4, 6) ** 2
+    scores[1, 2] = np.nan
+    (tmp_path / "scores").mkdir()
+    np.save(tmp_path / "scores/bm25.npy", scores)
+    given = run[0] | {"report": run[0]["corpus"].removesuffix("/corpus"), "scores": str(tmp_path / "scores")}
+    page = files(viewer.run(viewer.ShowConfig(**given), str(tmp_path / "page")))
+    for query, own in enumerate(scores):
+        known = own[~np.isnan(own)]
+        found = page.line(0, query)["histogram"]
+        assert (found["low"], found["high"]) == (known.min(), known.max())
+        width = (known.max() - known.min()) / len(found["counts"])
+        by_hand = [0] * len(found["counts"])
+        for value in known:
+            by_hand[min(int((value - known.min()) / width), len(by_hand) - 1)] += 1
+        assert found["counts"] == by_hand
+    assert "histogram" not in page.line(1, 0)
+    np.save(tmp_path / "scores/bm25.npy", scores[:3])
+    with pytest.raises(InputError, match=r"(?s)of other queries.*3 rows.*remedy"):
+        viewer.run(viewer.ShowConfig(**given), str(tmp_path / "again"))
 
 
 def test_a_missing_file_and_no_file_are_refused(tmp_path):
