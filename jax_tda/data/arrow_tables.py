@@ -60,7 +60,7 @@ def _rows(path: str, batches: Callable[[str], Iterator[Any]], expected: str) -> 
         while True:
             try:
                 values = next(parts, None)
-            except (OSError, ValueError, KeyError, TypeError, NotImplementedError, MemoryError) as problem:
+            except (OSError, ValueError, KeyError, TypeError, RuntimeError, MemoryError) as problem:
                 said = str(problem).strip().splitlines() or [type(problem).__name__]
                 raise InputError(
                     f"{path} is damaged, or no such file",
