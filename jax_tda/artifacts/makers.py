@@ -23,6 +23,7 @@ MADE_BY = {
     "sweep": "score_sweep",
     "factors": "estimate_factors",
     "scores": "score_densely or rescore",
+    "shades": "shade",
     "report": "evaluate",
     "page": "show or show_results",
     "results": "export_results",

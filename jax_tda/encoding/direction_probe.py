@@ -1,8 +1,8 @@
 """Probes without a projection: contractions of each layer's weight gradient that are formed in the backward pass.
 
 A leaf beside a kernel is zero or a constant, so that the forward pass is untouched; the backward pass decides what its
-"gradient" is. `attach_directions` gives ⟨xᵀẏ, U_q⟩ for every direction, `attach_factors` the sums xᵀx and ẏᵀẏ, and
-`attach_squares` the square of the gradient in another basis.
+"gradient" is. `attach_directions` gives ⟨xᵀẏ, U_q⟩ for every direction, `attach_positions` the same position by
+position, `attach_factors` the sums xᵀx and ẏᵀẏ, and `attach_squares` the square of the gradient in another basis.
 """
 
 from collections.abc import Mapping
@@ -11,14 +11,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-DIRECTIONS, WANTED = "probe_directions", "probe_wanted"
+DIRECTIONS, WANTED, BY_POSITION = "probe_directions", "probe_wanted", "probe_by_position"
 FACTOR_IN, FACTOR_OUT = "probe_factor_in", "probe_factor_out"
 BASIS_IN, BASIS_OUT = "probe_basis_in", "probe_basis_out"
-LEAVES = (DIRECTIONS, WANTED, FACTOR_IN, FACTOR_OUT, BASIS_IN, BASIS_OUT)
+LEAVES = (DIRECTIONS, WANTED, BY_POSITION, FACTOR_IN, FACTOR_OUT, BASIS_IN, BASIS_OUT)
 
 
 def attach(output: jax.Array, x: jax.Array, own: jax.Array, others: Mapping[str, jax.Array]) -> jax.Array:
-    """Whichever of the three probes stands beside a kernel.
+    """Whichever of the four probes stands beside a kernel.
 
     Args:
       output: [..., out], what the layer returns.
@@ -28,6 +28,8 @@ def attach(output: jax.Array, x: jax.Array, own: jax.Array, others: Mapping[str,
     """
     if DIRECTIONS in others:
         return attach_directions(output, x, own, others[DIRECTIONS], others.get(WANTED))
+    if BY_POSITION in others:
+        return attach_positions(output, x, own, others[BY_POSITION])
     if FACTOR_IN in others:
         return attach_factors(output, x, own, others[FACTOR_IN], others[FACTOR_OUT])
     return attach_squares(output, x, own, others[BASIS_IN], others[BASIS_OUT])
@@ -69,6 +71,37 @@ def _directions_backward(saved: Any, gradient: jax.Array) -> Any:
 
 
 attach_directions.defvjp(_directions_forward, _directions_backward)
+
+
+@jax.custom_vjp
+def attach_positions(output: jax.Array, x: jax.Array, steps: jax.Array, directions: jax.Array) -> jax.Array:
+    """Adds Σ_q ε_qt x_t U_q to a layer's output, for ε = 0: the identity, with the gradient x_tᵀ U_q ẏ_t of each ε_qt.
+
+    Args:
+      output: [..., out], T rows.
+      x: [..., in], T rows.
+      steps: ε, [Q, T] zeros.
+      directions: U, [Q, in·out].
+    """
+    del x, steps, directions
+    return output
+
+
+def _positions_forward(output: Any, x: Any, steps: Any, directions: Any) -> Any:
+    del steps
+    return output, (x, directions)
+
+
+def _positions_backward(saved: Any, gradient: jax.Array) -> Any:
+    x, directions = saved
+    rows, columns = x.reshape(-1, x.shape[-1]), gradient.reshape(-1, gradient.shape[-1])
+    wide = jnp.promote_types(directions.dtype, jnp.float32)
+    moved = jnp.einsum("ti,qio->qto", rows.astype(wide), directions.reshape(-1, rows.shape[1], columns.shape[1]))
+    found = jnp.einsum("qto,to->qt", moved, columns.astype(wide))
+    return gradient, None, found.astype(directions.dtype), None
+
+
+attach_positions.defvjp(_positions_forward, _positions_backward)
 
 
 @jax.custom_vjp

@@ -87,6 +87,11 @@ TABLE: Mapping[str, Job] = {
         "Scores candidates, or the whole corpus, exactly for every query, without projection or store.",
         device_per_core=True,
     ),
+    "shade": Job(
+        "jax_tda.rescoring.shade:ShadeConfig",
+        "Tells the exact scores of a ranking's first passages apart, token by token of passage and target.",
+        device_per_core=True,
+    ),
     "rank_scores": Job("jax_tda.attribution.rank_scores:RankScoresConfig", "Ranks the corpus by the scores of pairs."),
     "score_densely": Job(
         "jax_tda.attribution.dense:ScoreDenselyConfig",

@@ -101,7 +101,7 @@ def _divided(path: str, gradients: np.ndarray, own: Factors, values: np.ndarray,
             f"the Fisher matrix of {path} cannot be inverted",
             got=f"damping {damping} and {int((whole <= 0).sum())} eigenvalues of 0",
             expected="damping above 0, or factors of full rank",
-            remedy="raise rescore.damping (0.1 is usual), or estimate factors from more examples",
+            remedy="raise the damping (0.1 is usual), or estimate factors from more examples",
         )
     turned = own.basis_in.swapaxes(1, 2) @ gradients @ own.basis_out
     return own.basis_in @ (turned / whole) @ own.basis_out.swapaxes(1, 2)
@@ -147,7 +147,7 @@ def make(kind: str, gradients: Matrices, given: Given) -> Matrices:
                 f"the direction of {path} is not finite",
                 got=f"{int((~np.isfinite(value)).sum())} elements beyond float32, kind {kind}",
                 expected="finite numbers",
-                remedy="raise rescore.damping, or lower rescore.power",
+                remedy="raise the damping, or lower the power",
             )
         found[path] = value
     return found

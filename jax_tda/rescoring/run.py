@@ -2,33 +2,30 @@
 
 import dataclasses
 import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal
 
 import jax
 import numpy as np
 
-from jax_tda.artifacts import arrays, ranking
-from jax_tda.artifacts.artifact import Reader, Writer, begin, open_artifact
+from jax_tda.artifacts import arrays
+from jax_tda.artifacts.artifact import Reader, Writer, begin
 from jax_tda.artifacts.together import by_first
 from jax_tda.core import files, processes
 from jax_tda.core import mesh as meshes
 from jax_tda.core.bounds import Bound
 from jax_tda.core.config import input_path, machine, settings
 from jax_tda.core.declared import declared
-from jax_tda.core.errors import InputError
 from jax_tda.core.mesh import MeshConfig
 from jax_tda.core.progress import Progress
 from jax_tda.core.quantities import MOST_AT_ONCE, Buckets, Damping, Path, Patterns, ShardRows, TokensAtOnce
 from jax_tda.data import corpus as corpora
 from jax_tda.data.batches import bucket_lengths, sweep
-from jax_tda.encoding import estimate_moments
-from jax_tda.encoding.blocks import DEFAULT_EXCLUDE
 from jax_tda.encoding.directed import DirectionScorer, Matrices
-from jax_tda.encoding.second_moments import of_checkpoint
 from jax_tda.models import checkpoint_artifact
 from jax_tda.models.own_model import OwnModelConfig
-from jax_tda.rescoring import directions, estimate_factors
+from jax_tda.rescoring import directions
+from jax_tda.rescoring import inputs as inputs_of
 from jax_tda.rescoring.pairs import Pairs
 
 KIND = "scores"
@@ -90,8 +87,8 @@ def plan(config: RescoreConfig, output: str) -> str:
     what = f"the first {config.candidates_each:,} of {config.candidates}" if config.candidates else "all"
     said = f"rescore: {what} of {config.corpus} for {config.queries} along {config.direction} → {output}"
     if config.checkpoint and config.queries:
-        queries, scorer = corpora.open_corpus(config.queries), _scorer(config)
-        each, at_once = _bytes(scorer), _at_once(config, scorer)
+        queries, scorer = corpora.open_corpus(config.queries), inputs_of.scorer_of(config, DirectionScorer)
+        each, at_once = inputs_of.direction_bytes(scorer), inputs_of.at_once(config, scorer)
         visits = -(-queries.count // at_once)
         said += f"\n  {queries.count:,} queries, {at_once:,} at once of {each / 2**20:,.1f} MiB each"
         said += f"; {visits} visits of the corpus, each of one exact encode and Q/T of a forward pass more"
@@ -112,19 +109,21 @@ def run(config: RescoreConfig, output: str) -> Reader:
         checkpoint_artifact.check_fits(checkpoint.reader, made)
     described, chosen = settings(config), None
     if config.candidates:
-        chosen, readers, foreign = _candidates(config, corpus, queries)
+        chosen, readers, foreign = inputs_of.ranked(
+            config.candidates, config.candidates_each, corpus, queries, "rescore"
+        )
         inputs |= readers
         # A ranking without a manifest has no digest among the inputs.
         described["foreign_candidates"] = foreign
-    given = _needed(config, inputs)
+    given = inputs_of.direction(config, inputs)
     writer = begin(output, KIND, described, inputs)
     if isinstance(writer, Reader):
         return writer
-    scorer = _scorer(config)
+    scorer = inputs_of.scorer_of(config, DirectionScorer)
     made_with = given(scorer)
     # A run that goes on where there is more or less memory keeps to the rows that the first one took at once.
     units = writer.finished_units()
-    size = units[_ROWS]["at_once"] if _ROWS in units else min(_at_once(config, scorer), queries.count)
+    size = units[_ROWS]["at_once"] if _ROWS in units else min(inputs_of.at_once(config, scorer), queries.count)
     writer.finish_unit(_ROWS, {"at_once": size})
     array = writer.array("scores", (queries.count, corpus.count), "float32", size)
     blocks = [np.arange(start, min(start + size, queries.count)) for start in range(0, queries.count, size)]
@@ -159,98 +158,6 @@ def run(config: RescoreConfig, output: str) -> Reader:
     facts = {"queries": queries.count, "examples": corpus.count, "unit": UNIT, "sign": "positive: makes likelier"}
     facts |= {"not_finite": lost, "excluded": scorer.plan.excluded, "parameters": scorer.plan.counts}
     return writer.finish(facts | {"checkpoint": checkpoint.reader.manifest.digest})
-
-
-def _needed(config: RescoreConfig, inputs: dict[str, Reader]) -> Callable[[DirectionScorer], directions.Given]:
-    """Opens what the direction is made with, before anything is computed; gives what makes it for a scorer."""
-    needs = directions.KINDS[config.direction].needs
-    if needs == "factors" and not config.factors:
-        raise InputError(
-            f"the direction {config.direction} needs factors",
-            got="rescore.factors = ''",
-            expected="the output of estimate_factors for this checkpoint",
-            remedy="run estimate_factors and give its path as rescore.factors",
-        )
-    checkpoint = checkpoint_artifact.open_checkpoint(config.checkpoint, config.own_model)
-    factors = moments = None
-    if needs == "factors":
-        factors = estimate_factors.read(config.factors, checkpoint)
-        inputs["factors"] = open_artifact(config.factors, estimate_factors.KIND)
-    if needs == "moments" and config.moments:
-        moments = estimate_moments.read(config.moments, checkpoint)
-        inputs["moments"] = open_artifact(config.moments, estimate_moments.KIND)
-    elif needs == "moments":
-        moments = of_checkpoint(checkpoint, None)[1]
-
-    def given(scorer: DirectionScorer) -> directions.Given:
-        matrices = {matrix.path: matrix for matrix in scorer.plan.matrices}
-        if factors is not None and set(factors) != set(matrices):
-            raise InputError(
-                f"the factors {config.factors} are of other parameters",
-                got=f"of one alone: {', '.join(sorted(set(factors) ^ set(matrices))[:3])}",
-                expected=f"factors of the {len(matrices)} parameters that are scored",
-                remedy="give rescore.exclude and estimate_factors.exclude the same patterns",
-            )
-        return directions.Given(matrices, config.power, config.damping, moments, factors)
-
-    return given
-
-
-def _candidates(
-    config: RescoreConfig, corpus: corpora.Corpus, queries: corpora.Corpus
-) -> tuple[dict[int, np.ndarray], dict[str, Reader], dict[str, str]]:
-    """Each query's candidates as rows of the corpus; the ranking that they are of, or the digest of a foreign file."""
-    rankings, readers, foreign = ranking.read_all(config.candidates)
-    if len(rankings) != 1:
-        raise InputError(
-            f"candidates of one ranking are scored, and {config.candidates} holds several",
-            got=", ".join(sorted(rankings)[:6]),
-            expected="one ranking, RANKINGS/METHOD.jsonl",
-            remedy="give the file of the ranking whose first passages are to be scored",
-        )
-    ((_, lines),) = rankings.items()
-    row_of = {name: row for row, name in enumerate(corpus.ids)}
-    ranked = {line["query_id"]: [entry["id"] for entry in line["proponents"]] for line in lines}
-    strange = [name for name in queries.ids if name not in ranked]
-    strange += [name for names in ranked.values() for name in names[: config.candidates_each] if name not in row_of]
-    if strange:
-        raise InputError(
-            f"the candidates {config.candidates} are not of these queries and this corpus",
-            got=f"{len(strange)} ids that do not fit, such as {strange[0]!r}",
-            expected="a ranking of this corpus for these queries",
-            remedy="give the ranking that was made from them",
-        )
-    rows = [np.array([row_of[n] for n in ranked[name][: config.candidates_each]], np.int64) for name in queries.ids]
-    most = min(config.candidates_each, corpus.count)
-    if short := sum(len(each) < most for each in rows):
-        fewest = min(map(len, rows))
-        print(
-            f"rescore: {short:,} queries have fewer than {most:,} candidates, {fewest:,} at least: their ranking ends"
-        )
-    made = {"candidates": next(iter(readers.values()))} if readers else {}
-    return dict(enumerate(rows)), made, foreign
-
-
-def _scorer(config: RescoreConfig) -> DirectionScorer:
-    checkpoint = checkpoint_artifact.open_checkpoint(config.checkpoint, config.own_model)
-    return DirectionScorer(
-        checkpoint.module,
-        checkpoint.params(),
-        exclude=config.exclude or DEFAULT_EXCLUDE,
-        examples_at_once=config.examples_at_once,
-        unroll_layers=config.unroll_layers,
-        mesh=meshes.make_mesh(config.mesh),
-    )
-
-
-def _bytes(scorer: DirectionScorer) -> int:
-    return 4 * sum(max(1, m.layers) * m.rows * m.columns for m in scorer.plan.matrices)
-
-
-def _at_once(config: RescoreConfig, scorer: DirectionScorer) -> int:
-    """How many queries' directions fit, on every device of this machine's memory a copy."""
-    copies = len(scorer.mesh.local_devices) if scorer.mesh is not None else 1
-    return max(1, int(config.memory * 2**30 / (_bytes(scorer) * copies)))
 
 
 def _gradients(scorer: DirectionScorer, queries: corpora.Corpus, block: np.ndarray) -> Matrices:
