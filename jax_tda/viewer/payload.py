@@ -35,12 +35,14 @@ def payload(material: Material, config: PageConfig) -> dict[str, Any]:
     shown = material.queries[: config.shown_queries]
     texts = Texts(material.passages, config.shown_characters)
     lines = [{line["query_id"]: line for line in material.rankings[method]} for method in methods]
-    rows = [[by_query.get(query["id"]) for query in shown] for by_query in lines]
+    rows = [[own.get(query["id"]) for query in shown] for own in lines]
     judges = [Judge(query, material.documents) for query in shown]
-    listed = [
-        [line and rankings.listed(line, judge, texts, config) for line, judge in zip(own, judges, strict=True)]
-        for own in rows
+    # Query by query, so that passages of one query, whatever the method, have numbers and parts near each other.
+    by_query = [
+        [line and rankings.listed(line, judge, texts, config) for line in own]
+        for own, judge in zip(zip(*rows, strict=True), judges, strict=bool(rows))
     ]
+    listed = [[own[method] for own in by_query] for method in range(len(methods))]
     parts: dict[str, Any] = {}
     for start in range(0, len(shown), QUERIES_PER_PART):
         some = slice(start, start + QUERIES_PER_PART)

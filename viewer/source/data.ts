@@ -72,10 +72,19 @@ function fromFile(name: string): Promise<string> {
   });
 }
 
-async function read<T>(name: string): Promise<T> {
-  const letters = atob(await text(name));
+// Browsers since 2025 read base64 themselves, many times as fast.
+const native = (Uint8Array as unknown as { fromBase64?: (text: string) => Uint8Array<ArrayBuffer> }).fromBase64;
+
+function bytesOf(base64: string): Uint8Array<ArrayBuffer> {
+  if (native) return native.call(Uint8Array, base64);
+  const letters = atob(base64);
   const bytes = new Uint8Array(letters.length);
   for (let i = 0; i < letters.length; i++) bytes[i] = letters.charCodeAt(i);
+  return bytes;
+}
+
+async function read<T>(name: string): Promise<T> {
+  const bytes = bytesOf(await text(name));
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
   return (await new Response(stream).json()) as T;
 }

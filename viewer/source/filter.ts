@@ -76,14 +76,18 @@ export const METRICS: [string, (first: number, right: number) => number][] = [
   ["precision@10", (_, right) => right / 10],
 ];
 
-export function mean(data: Data, method: number, metric: number, queries: Iterable<number>): Mean {
-  const { first, right, judged } = data.index.queries;
+export function mean(data: Data, method: number, metric: number, queries: ArrayLike<number>): Mean {
+  const judged = data.index.queries.judged;
+  const first = data.index.queries.first[method];
+  const right = data.index.queries.right[method];
+  const of = METRICS[metric][1];
   let n = 0;
   let sum = 0;
   let squares = 0;
-  for (const query of queries) {
-    if (!judged[query] || first[method][query] < 0) continue;
-    const value = METRICS[metric][1](first[method][query], right[method][query]);
+  for (let i = 0; i < queries.length; i++) {
+    const query = queries[i];
+    if (!judged[query] || first[query] < 0) continue;
+    const value = of(first[query], right[query]);
     n++;
     sum += value;
     squares += value * value;

@@ -109,7 +109,7 @@ function ByField(props: { data: Data; state: State; matches: Int32Array }) {
       const code = field.codes[query];
       if (code >= 0) { const own = groups.get(code); if (own) own.push(query); else groups.set(code, [query]); }
     }
-    const all: [string, Iterable<number>][] = [["all listed", matches], ...[...groups].map(([code, queries]): [string, number[]] => [field!.values[code], queries])];
+    const all: [string, ArrayLike<number>][] = [["all listed", matches], ...[...groups].map(([code, queries]): [string, number[]] => [field!.values[code], queries])];
     return all.map(([label, queries]) => ({ label, means: state.methods.map((method) => mean(data, method, metric, queries)) }));
   }, [data, field, metric, matches, state.methods]);
   if (!data.index.queries.judged.some(Boolean)) return null;
