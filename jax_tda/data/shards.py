@@ -48,6 +48,8 @@ class Found:
     def __str__(self) -> str:
         count = len(self.shards)
         words = [f"{self.layout.name}, {count:,} shard{'' if count == 1 else 's'}"]
+        if count > 1:
+            words[0] += f": {self.shards[0].name}{', …,' if count > 2 else ','} {self.shards[-1].name}"
         if self.left_out:
             words.append(f"{len(self.left_out)} other files left out: {', '.join(self.left_out[:5])}")
         return "; ".join([*words, *([self.said] if self.said else [])])
@@ -134,15 +136,23 @@ def _of_folder(folder: str, split: str) -> Found:
 
 
 def _demand_all(folder: str, names: list[str]) -> None:
-    """Refuses a folder that lacks some of the shards that names such as `c4-00003-of-00008` count."""
+    """Refuses a folder that lacks a shard of those that names such as `c4-00003-of-00008` count, or has several sets."""
     counted = dict[tuple[str, str, str], set[int]]()
     for name in names:
-        if numbered := re.fullmatch(r"(.*)-(\d+)-of-(\d+)(.*)", name):
+        if numbered := re.fullmatch(r"(.*[-._])(\d+)-of-(\d+)(.*)", name):
             before, number, total, behind = numbered.groups()
             counted.setdefault((before, total, behind), set()).add(int(number))
+    if len(counted) > 1:
+        sets = [f"{before}*-of-{total}{behind}" for before, total, behind in counted]
+        raise InputError(
+            f"{folder} is several corpora",
+            got=", ".join(sets),
+            expected="one set of shards that count themselves",
+            remedy=f"give a pattern of one, as {folder}/{sets[0]}, or of all that are meant",
+        )
     for (before, total, behind), numbers in counted.items():
         if missing := sorted(set(range(int(total))) - numbers):
-            lost = f"{before}-{missing[0]:0{len(total)}d}-of-{total}{behind}"
+            lost = f"{before}{missing[0]:0{len(total)}d}-of-{total}{behind}"
             raise InputError(
                 f"{folder} is not whole",
                 got=f"{len(numbers)} of {int(total)} shards; {lost} is missing",

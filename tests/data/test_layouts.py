@@ -139,7 +139,7 @@ def test_shards_are_read_in_the_order_of_their_names_and_rows_without_ids_are_ca
     ]
     for source in (folder, f"{folder}/*.jsonl*"):
         assert [(r.id, r.text) for r in read(source)] == expected
-    assert "JSON lines, 2 shards" in sources.described(str(folder), "train")
+    assert "JSON lines, 2 shards: a.jsonl.gz, b.jsonl" in sources.described(str(folder), "train")
     assert "README.md" in sources.described(str(folder), "train")
     (folder / "b.jsonl").write_bytes(json_lines([{"id": "z", "text": "has one"}]))
     with pytest.raises(InputError, match=r"b\.jsonl, line 1: an id where others have none"):
@@ -340,6 +340,16 @@ def test_a_folder_that_lacks_a_shard_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"(?s)not whole.*c4-00001-of-00003\.jsonl is missing"):
         read(tmp_path)
     assert len(read(f"{tmp_path}/c4-*.jsonl")) == 2
+
+
+def test_a_folder_of_several_sets_of_shards_is_refused(tmp_path):
+    """Splits that lie side by side, as TFDS and C4 have them, are not one corpus unless a pattern says so."""
+    for name in ("c4-train.00000-of-00001.json", "c4-validation.00000-of-00001.json"):
+        (tmp_path / name).write_bytes(json_lines([ROWS["validation" in name]]))
+    with pytest.raises(InputError, match=r"(?s)several corpora.*c4-train\.\*-of-00001\.json, c4-validation\."):
+        read(tmp_path)
+    assert [record.id for record in read(f"{tmp_path}/c4-train.*")] == ["a"]
+    assert len(read(f"{tmp_path}/*.json")) == 2
 
 
 @pytest.mark.parametrize("layout", layouts.BY_NAME, ids=lambda layout: layout.name)
