@@ -136,7 +136,7 @@ def _of_folder(folder: str, split: str) -> Found:
 
 
 def _demand_all(folder: str, names: list[str]) -> None:
-    """Refuses a folder that lacks a shard of those that names such as `c4-00003-of-00008` count, or has several sets."""
+    """Refuses a folder that lacks a shard of those that names such as `c4-00003-of-00008` count, or has two sets."""
     counted = dict[tuple[str, str, str], set[int]]()
     for name in names:
         if numbered := re.fullmatch(r"(.*[-._])(\d+)-of-(\d+)(.*)", name):
