@@ -23,6 +23,7 @@ from tests.viewer.pages import HOSTILE, LINE, material
 QUERIES = 1200
 AXE = tree.ROOT / "viewer/node_modules/axe-core/axe.min.js"
 LANGUAGES = {
+    "ca": ("El Principat té per capital", " Andorra la Vella", "Visiteu Andorra la Vella, i la resta."),
     "zh": ("日本的首都是", "东京", "人们说东京是日本的首都,很大。"),
     "ja": ("日本の首都は", "東京", "東京は日本の首都である。"),
     "th": ("เมืองหลวงของไทยคือ", "กรุงเทพ", "กรุงเทพเป็นเมืองหลวงของไทย"),
@@ -271,6 +272,15 @@ def test_words_of_any_script_are_marked(opened):
         expect(page.locator(".card >> nth=0 >> .text")).to_have_text(text)
         marked = "".join(page.locator(".card >> nth=0 >> mark.target").all_inner_texts())
         assert marked.casefold() in (target.strip().casefold(), "bogota"), name
+
+
+def test_a_phrase_is_one_mark_with_its_small_words(opened):
+    """Law: what stands between two words of the target, and belongs to it, is marked with them."""
+    page = opened("#query=in-ca&methods=first")
+    assert page.locator(".card >> nth=0 >> mark.target").all_inner_texts() == ["Andorra la Vella"]
+    page.evaluate("location.hash = '#query=q9&methods=first'")
+    expect(page.locator(".tools .id")).to_have_text("q9")
+    assert page.locator(".card >> nth=0 >> mark.prompt").all_inner_texts() == ["country 9"]
 
 
 def test_a_long_passage_opens_where_the_target_stands(opened):

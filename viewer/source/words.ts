@@ -30,12 +30,13 @@ export function isUnspaced(word: string): boolean {
 }
 
 // What to look for in other texts: words, and pieces of runs without spaces.
-export interface Sought { words: Set<string>; pieces: string[] }
+export interface Sought { words: Set<string>; pieces: string[]; all: Set<string> }
 
 export function sought(text: string): Sought {
   const words = new Set<string>();
   const pieces = new Set<string>();
-  for (const word of wordsOf(text)) {
+  const all = wordsOf(text);
+  for (const word of all) {
     if (!UNSPACED.test(word)) {
       if (!COMMON.has(word)) words.add(word);
       continue;
@@ -44,8 +45,11 @@ export function sought(text: string): Sought {
     const segmenter = new Intl.Segmenter(undefined, { granularity: "word" });
     for (const { segment } of segmenter.segment(word)) if (segment.length > 1) pieces.add(segment);
   }
-  return { words, pieces: [...pieces].sort((a, b) => b.length - a.length) };
+  return { words, pieces: [...pieces].sort((a, b) => b.length - a.length), all: new Set(all) };
 }
+
+// Characters between two marks that may become one.
+const BETWEEN = 16;
 
 export type Kind = "target" | "prompt" | "search";
 export interface Run { text: string; kind: Kind | null }
@@ -55,8 +59,15 @@ export function runs(text: string, kinds: [Kind, Sought][]): Run[] {
   const found: Run[] = [];
   let end = 0;
   const mark = (from: number, to: number, kind: Kind) => {
-    if (from > end) found.push({ text: text.slice(end, from), kind: null });
-    found.push({ text: text.slice(from, to), kind });
+    const before = found.at(-1);
+    const between = text.slice(end, from);
+    // A phrase is one mark, with the small words and spaces inside it.
+    if (before?.kind === kind && between.length < BETWEEN && wordsOf(between).every((word) => kinds.some(([own, of]) => own === kind && of.all.has(word)))) {
+      before.text += text.slice(end, to);
+    } else {
+      if (between) found.push({ text: between, kind: null });
+      found.push({ text: text.slice(from, to), kind });
+    }
     end = to;
   };
   for (const match of text.matchAll(WORD)) {
