@@ -148,7 +148,7 @@ def run(config: ShadeConfig, output: str) -> Reader:
     def texts(of: corpora.Corpus, rows: np.ndarray) -> Iterator[dict[str, Any]]:
         nonlocal without
         for row in rows:
-            line = _texts(of, int(row))
+            line = texts_of(of, int(row))
             without += line["spans"] is None
             yield line
 
@@ -165,8 +165,8 @@ def run(config: ShadeConfig, output: str) -> Reader:
     return writer.finish(facts)
 
 
-def _texts(corpus: corpora.Corpus, row: int) -> dict[str, Any]:
-    """A line of tokens."""
+def texts_of(corpus: corpora.Corpus, row: int) -> dict[str, Any]:
+    """A line of tokens, of the example in a row."""
     record, (length, start) = corpus.records[row], (int(value) for value in corpus.spans[row])
     ids = [int(token) for token in corpus.examples(np.array([row]), length, 1)["tokens"][0]]
     vocabulary, text = corpus.vocabulary, record["text"]

@@ -12,7 +12,7 @@ from jax_tda.core.errors import InputError
 from jax_tda.core.quantities import Path
 from jax_tda.data import corpus as corpora
 from jax_tda.evaluation import banked, belonging
-from jax_tda.viewer import gather, histograms, page
+from jax_tda.viewer import gather, histograms, page, shading
 from jax_tda.viewer.settings import PageConfig
 
 KIND = "page"
@@ -31,6 +31,8 @@ class ShowConfig:
       answers: the model's own answers, by `answer`; empty for a page without them.
       scores: scores of every document for every query, by method, as `evaluate.scores`; their histograms stand on the
         page. Empty for none.
+      shades: shares of one ranking's scores by token, by `shade`; its words are then underlined. Empty for none.
+      shaded_by: a passage's words are underlined by their own loss (`foretold`), or by what follows them (`read`).
       page: how much of it is shown.
     """
 
@@ -40,6 +42,8 @@ class ShowConfig:
     queries: Path = input_path(required=True)
     answers: Path = input_path()
     scores: Path = input_path()
+    shades: Path = input_path()
+    shaded_by: shading.Side = "foretold"
     page: PageConfig = dataclasses.field(default_factory=PageConfig)
 
 
@@ -63,6 +67,9 @@ def run(config: ShowConfig, output: str) -> Reader:
     belonging.compare(readers, foreign, {name: inputs[name] for name in inputs if name != "report"})
     dense = dense_scores.read_all(config.scores) if config.scores else {}
     banked.check_scores(dense, inputs)
+    if config.shades:
+        inputs["shades"] = open_artifact(config.shades, "shades")
+        rankings = shading.added(rankings, inputs["shades"], readers, foreign, corpus, queries, config.shaded_by)
     described = settings(config) | {"foreign_rankings": foreign}
     if strangers := {name: scores.digest for name, scores in dense.items() if scores.reader is None}:
         described["foreign_scores"] = strangers

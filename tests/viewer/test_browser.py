@@ -138,6 +138,28 @@ def test_it_opens_from_disk_and_loads_only_what_is_looked_at(opened, site):
     assert page.locator(".column").count() >= 2 and "what first means" in page.inner_text(".column >> nth=0")
 
 
+def test_words_are_underlined_by_their_share_of_the_score(tab, tmp_path):
+    """Law: the greatest share has the thickest line, one that takes is broken; little is not drawn, no letter lost."""
+    text = "😀 Lima is a town & the capital of Peru"
+    shares = [[0, 0, 9e-9], [2, 6, -0.25], [34, 38, 1.0], [7, 9, 1e-3]]
+    best = [{"id": "a", "score": 0.75, "shares": shares}, {"id": "b", "score": 0.5}]
+    rows = [{"query_id": "p", "proponents": best, "shares": [[27, 30, 2.0], [30, 32, -1.0]]}]
+    queries = [{"id": "p", "prompt": "The capital of that land is", "target": " Lima", "gold": ["a"]}]
+    given = Material(queries, {"a": {"text": text}, "b": {"text": text}}, {"mine": rows})
+    tab.complaints.clear()
+    tab.goto((written(tmp_path, given, PageConfig()) / "index.html").as_uri())
+    tab.wait_for_selector(".card .text:not(.waiting)")
+    first = tab.locator(".card >> nth=0").locator(".text")
+    assert first.inner_text() == tab.locator(".card >> nth=1").locator(".text").inner_text() == text
+    found = [(one.inner_text(), one.get_attribute("class")) for one in first.locator(".shade").all()]
+    assert found == [("Lima", "shade takes level-1"), ("Peru", "shade adds level-4")]
+    assert (
+        first.locator(".shade mark.target").all_inner_texts() == ["Lima"] and tab.locator(".card .shade").count() == 2
+    )
+    assert tab.inner_text("#asked") == "The capital of that land is Lima" and tab.locator("#asked .shade").count() == 2
+    assert "adds to the exact score" in tab.inner_text(".key") and tab.complaints == []
+
+
 def test_it_opens_from_a_web_server(tab, site):
     """Law: the same files, served; its policy lets them in there too."""
     quiet = type("Quiet", (http.server.SimpleHTTPRequestHandler,), {"log_message": lambda *_: None})

@@ -8,8 +8,10 @@ import pytest
 from jax_tda.artifacts.artifact import begin, open_artifact
 from jax_tda.baselines import run as baselines
 from jax_tda.core.errors import InputError
+from jax_tda.data.corpus import open_corpus
 from jax_tda.evaluation import run as evaluation
 from jax_tda.evaluation.bootstrap import BootstrapConfig
+from jax_tda.rescoring import shade
 from jax_tda.viewer import export_results, show_results
 from jax_tda.viewer import run as viewer
 from tests.jobs import tiny_road
@@ -98,6 +100,45 @@ def test_scores_of_the_whole_corpus_become_histograms(run, tmp_path):
     np.save(tmp_path / "scores/bm25.npy", scores[:3])
     with pytest.raises(InputError, match=r"(?s)of other queries.*3 rows.*remedy"):
         viewer.run(viewer.ShowConfig(**given), str(tmp_path / "again"))
+
+
+def test_shares_by_token_become_shares_by_word(run, tmp_path):
+    """Law: a passage's words add up to its shares, a target's to the sum over passages; of another ranking refused."""
+    place = run[0]["corpus"].removesuffix("/corpus")
+    texts = {name: open_corpus(run[0][name]) for name in ("corpus", "queries")}
+    inputs = {name: of.reader for name, of in texts.items()}
+    given = run[0] | {"report": place, "shades": str(tmp_path / "shades")}
+    lines = {name: shade.texts_of(of, 2) for name, of in texts.items()}
+    generator = np.random.default_rng(0)
+    read, foretold = generator.normal(size=(2, len(lines["corpus"]["tokens"]))).tolist()
+    pairs = [{"query_id": "q2", "id": "p2", "read": read, "foretold": foretold, "target": [1.5, -0.5]}] * 2
+    for method in ("bm25", "other"):
+        asked = {"ranking": open_artifact(run[0]["rankings"], name="bm25")} if method == "bm25" else {}
+        writer = begin(
+            str(tmp_path / ("shades" if asked else "strange")), "shades", {"foreign_ranking": {}}, inputs | asked
+        )
+        for name, rows in (("passages", [lines["corpus"]]), ("queries", [lines["queries"]]), ("shades", pairs)):
+            writer.write_lines(f"{name}.jsonl", rows)
+        writer.finish({})
+    for side, own in (("foretold", foretold), ("read", read)):
+        page = files(viewer.run(viewer.ShowConfig(**given, shaded_by=side), str(tmp_path / side)))
+        line = page.line(0, 2)
+        (shares,) = (one for one in line["p_shares"] if one)
+        text = texts["corpus"].records[2]["text"]
+        assert (
+            [text[start:stop] for start, stop, _ in shares if stop > start] == text.split() == ["itit", "2", "is", "4"]
+        )
+        np.testing.assert_allclose(sum(share for *_, share in shares), sum(own), atol=1e-5)
+        # One byte for each character, the beginning before them.
+        at = text.index("is") + 1
+        np.testing.assert_allclose(
+            dict((s, v) for s, e, v in shares if e > s)[at - 1], own[at] + own[at + 1], atol=1e-5
+        )
+        # " 4" begins with a space, which is of no word.
+        assert line["shares"] == [[4, 4, 3.0], [5, 6, -1.0]]
+        assert "p_shares" not in page.line(1, 2)
+    with pytest.raises(InputError, match=r"(?s)of no ranking that is shown.*remedy"):
+        viewer.run(viewer.ShowConfig(**given | {"shades": str(tmp_path / "strange")}), str(tmp_path / "refused"))
 
 
 def test_a_missing_file_and_no_file_are_refused(tmp_path):

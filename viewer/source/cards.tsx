@@ -1,8 +1,9 @@
 // The passages of several methods side by side; one that several list is linked.
 import { useState } from "preact/hooks";
-import type { Data, Line, Passage } from "./data";
+import type { Data, Line, Passage, Share } from "./data";
 import { Fields, Marked } from "./elements";
 import { count, score } from "./numbers";
+import { Shaded } from "./shades";
 import type { Kind, Sought } from "./words";
 import { runs } from "./words";
 
@@ -91,7 +92,7 @@ function Card(props: {
         {note && <span class="note">{note}</span>}
         <span class="score"><span class="hidden">score </span>{score(scoresOf(line, end)[at])}</span>
       </div>
-      {passage ? <Text passage={passage} kinds={props.kinds} /> : <p class="text waiting">…</p>}
+      {passage ? <Text passage={passage} kinds={props.kinds} shares={(end === "p" ? line.p_shares : line.o_shares)?.[at] ?? null} /> : <p class="text waiting">…</p>}
       <div class="card-foot">
         {passage && (passage.fields.length ? (
           <details><summary>{passage.id}</summary><Fields fields={passage.fields} /></details>
@@ -108,8 +109,8 @@ function Card(props: {
   );
 }
 
-function Text(props: { passage: Passage; kinds: [Kind, Sought][] }) {
-  const { passage, kinds } = props;
+function Text(props: { passage: Passage; kinds: [Kind, Sought][]; shares: Share[] | null }) {
+  const { passage, kinds, shares } = props;
   const [whole, setWhole] = useState(false);
   if (passage.text === null) return <p class="text"><em>The text of this passage was not given.</em></p>;
   const long = passage.text.length > LONG;
@@ -118,7 +119,8 @@ function Text(props: { passage: Passage; kinds: [Kind, Sought][] }) {
     <>
       <p class={`text ${long && !whole ? "clamped" : ""}`} dir="auto">
         {from > 0 && "… "}
-        <Marked text={long && !whole ? passage.text.slice(from, from + LONG) : passage.text} kinds={kinds} />
+        {shares ? <Shaded text={passage.text} from={from} to={long && !whole ? from + LONG : undefined} kinds={kinds} shares={shares} />
+          : <Marked text={long && !whole ? passage.text.slice(from, from + LONG) : passage.text} kinds={kinds} />}
         {long && !whole && " …"}
         {passage.cut > 0 && (!long || whole) && <em> … {count(passage.cut)} more characters</em>}
       </p>

@@ -6,6 +6,7 @@ import type { Data, Line } from "./data";
 import { Fields, Marked, Menu } from "./elements";
 import { keywords, learn, learned } from "./keywords";
 import { count, percent } from "./numbers";
+import { Shaded } from "./shades";
 import { fieldsOf, rankingTable, results, save } from "./output";
 import type { State } from "./state";
 import { sought, type Kind, type Sought } from "./words";
@@ -49,6 +50,10 @@ export function Query(props: { data: Data; state: State; next: number; last: num
     () => Object.fromEntries(heard ? methods.map((method) => [method, lines![method] ? keywords(data, lines![method]!) : []]) : []),
     [lines !== null, query, methods, heard],
   );
+  // Of the first method that tells what each word of the target gives of its scores.
+  const shares = methods.map((method) => lines?.[method]?.shares).find((own) => own?.length);
+  const begin = prompt[query].length + target[query].length - target[query].trimStart().length;
+  const shaded = shares !== undefined || methods.some((method) => lines?.[method]?.p_shares);
   const go = (to: number) => () => change({ query: to });
 
   const head = (method: number) => {
@@ -82,7 +87,9 @@ export function Query(props: { data: Data; state: State; next: number; last: num
         <Compare data={data} state={state} change={change} />
         {lines && <Save data={data} query={query} lines={lines} methods={methods} />}
       </div>
-      <h2 id="asked" dir="auto">{prompt[query]}{target[query].slice(0, -target[query].trimStart().length)}<mark class="target">{target[query].trimStart()}</mark></h2>
+      <h2 id="asked" dir="auto">{prompt[query]}{target[query].slice(0, -target[query].trimStart().length)}<mark class="target">
+        {shares ? <Shaded text={prompt[query] + target[query]} from={begin} kinds={[]} shares={shares} /> : target[query].trimStart()}
+      </mark></h2>
       <p class="chips">
         {exact[query] !== null && <span class={`chip ${exact[query] ? "yes" : "no"}`}>{exact[query] ? "✓ answered exactly" : "✗ not answered exactly"}</span>}
         {answer?.[query] != null && !exact[query] && <span class="chip">the model says “<b dir="auto">{answer[query]!.trim()}</b>”</span>}
@@ -100,19 +107,20 @@ export function Query(props: { data: Data; state: State; next: number; last: num
               <Columns data={data} lines={lines} methods={methods} end="o" kinds={kinds} head={(method) => <h4>{data.index.methods[method].label}</h4>} />
             )}
           </section>
-          <Key />
+          <Key shaded={shaded} />
         </>
       ) : <p class="empty" role="status">Loading…</p>}
     </article>
   );
 }
 
-function Key() {
+function Key(props: { shaded: boolean }) {
   return (
     <p class="key">
       {Object.values(MARKS).filter(([, sign]) => sign).map(([kind, sign, , meaning]) => <span class={kind}><b class="mark-of">{sign}</b> {meaning}</span>)}
       <span><mark class="target">word</mark> of the target</span>
       <span><mark class="prompt">word</mark> of the prompt</span>
+      {props.shaded && <span><span class="shade adds level-3">word</span> adds to the exact score, <span class="shade takes level-3">word</span> takes from it</span>}
     </p>
   );
 }
