@@ -67,9 +67,10 @@ def run(config: ShowConfig, output: str) -> Reader:
     belonging.compare(readers, foreign, {name: inputs[name] for name in inputs if name != "report"})
     dense = dense_scores.read_all(config.scores) if config.scores else {}
     banked.check_scores(dense, inputs)
+    shown: Mapping[str, shading.Rows] = rankings
     if config.shades:
         inputs["shades"] = open_artifact(config.shades, "shades")
-        rankings = shading.added(rankings, inputs["shades"], readers, foreign, corpus, queries, config.shaded_by)
+        shown = shading.added(rankings, inputs["shades"], readers, foreign, corpus, queries, config.shaded_by)
     described = settings(config) | {"foreign_rankings": foreign}
     if strangers := {name: scores.digest for name, scores in dense.items() if scores.reader is None}:
         described["foreign_scores"] = strangers
@@ -79,7 +80,7 @@ def run(config: ShowConfig, output: str) -> Reader:
     if isinstance(writer, Reader):
         return writer
     report_read = report.read_json("report.json")
-    with_bins = histograms.added(rankings, dense, queries.ids)
+    with_bins = histograms.added(shown, dense, queries.ids)
     material = gather.material(with_bins, readers, corpus, queries, inputs.get("answers"), report_read)
     files = page.render(material, config.page)
     for name, data in files.items():
