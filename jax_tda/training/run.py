@@ -59,7 +59,7 @@ class PretrainConfig:
 
 def plan(config: PretrainConfig, output: str) -> str:
     """What the job would do, and its cost: 6 FLOPs per parameter and token."""
-    model = _model(config, config.decoder.vocabulary_size)[0]
+    model = _model(config, _initial(config), config.decoder.vocabulary_size)
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros((1, 2), jnp.int32)))
     vocabulary = (
         f"vocabulary {model.config.vocabulary_size:,}" if isinstance(model, Decoder) else config.own_model.build
@@ -72,26 +72,31 @@ def plan(config: PretrainConfig, output: str) -> str:
     )
 
 
+def _initial(config: PretrainConfig) -> checkpoint_artifact.Checkpoint | None:
+    """The checkpoint that training goes on from."""
+    return checkpoint_artifact.open_checkpoint(config.initial, config.own_model) if config.initial else None
+
+
 def _model(
-    config: PretrainConfig, vocabulary_size: int
-) -> tuple[Decoder | OwnModel, checkpoint_artifact.Checkpoint | None]:
-    """The model that is trained, and the checkpoint that it goes on from."""
-    if config.initial:
-        initial = checkpoint_artifact.open_checkpoint(config.initial, config.own_model)
-        return initial.own_model or initial.decoder, initial
+    config: PretrainConfig, initial: checkpoint_artifact.Checkpoint | None, vocabulary_size: int
+) -> Decoder | OwnModel:
+    """The model that is trained."""
+    if initial:
+        return initial.own_model or initial.decoder
     if config.own_model.build:
-        return built(config.own_model), None
-    return Decoder(dataclasses.replace(config.decoder, vocabulary_size=vocabulary_size)), None
+        return built(config.own_model)
+    return Decoder(dataclasses.replace(config.decoder, vocabulary_size=vocabulary_size))
 
 
 def run(config: PretrainConfig, output: str) -> Reader:
     """Writes the checkpoint artifact; a killed run goes on from its latest complete step."""
     corpus = open_corpus(config.corpus)
     facts, inputs = corpus.reader.manifest.facts, {"corpus": corpus.reader}
-    model, initial = _model(config, facts["vocabulary_size"])
+    initial = _initial(config)
     if initial:
         checkpoint_artifact.check_fits(initial.reader, corpus.reader)
         inputs["initial"] = initial.reader
+    model = _model(config, initial, facts["vocabulary_size"])
     if isinstance(model, OwnModel):
         model.demand_vocabulary(facts["vocabulary_size"])
         described = settings(config) | {"decoder": None, "own_model": model.described}
