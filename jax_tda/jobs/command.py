@@ -1,5 +1,6 @@
 """`jax-tda VERB …`: from what was typed to the job, the pipeline or the help that it names."""
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -28,7 +29,7 @@ def main(given: Sequence[str] = ()) -> None:
     if not words or (words[0] in (*_HELP, "help") and len(words) == 1):
         from jax_tda.jobs import help_pages
 
-        print(help_pages.overview())
+        _show(help_pages.overview())
         sys.exit(0 if words else 2)
     if words[0] == "help":
         words = [*words[1:], "--help"]
@@ -40,7 +41,7 @@ def main(given: Sequence[str] = ()) -> None:
     if set(rest) & set(_HELP):
         from jax_tda.jobs import help_pages
 
-        print(help_pages.page(verb))
+        _show(help_pages.page(verb))
         return
     sys.argv = [f"jax-tda {verb}", *rest]
     if verb in PIPELINES:
@@ -51,6 +52,15 @@ def main(given: Sequence[str] = ()) -> None:
 
     work = table.work_of(verb)
     door.run(verb, work.run, work.plan)
+
+
+def _show(text: str) -> None:
+    """Prints what may be longer than its reader cares for: `jax-tda encode --help | head`."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # Python writes what is left once more as it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def named(words: Sequence[str]) -> tuple[str, list[str]]:

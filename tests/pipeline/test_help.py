@@ -56,3 +56,13 @@ def test_a_verb_that_does_not_exist_is_told_from_the_nearest_and_words_name_a_st
         with pytest.raises(SystemExit) as ended:
             command.main()
         assert ended.value.code == code and said in "".join(capsys.readouterr())
+
+
+@pytest.mark.parametrize("words", [["--help"], ["encode", "--help"]])
+def test_a_reader_who_has_seen_enough_sees_no_traceback(words):
+    """Law: a help page whose reader has gone, as `| head` goes, ends in silence."""
+    asked = subprocess.Popen(
+        [sys.executable, "-m", "jax_tda", *words], cwd=tree.ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    asked.stdout.close()
+    assert asked.stderr.read() == b"" and asked.wait(60) == 0
