@@ -28,7 +28,16 @@ export function App(props: { data: Data }) {
   }, [data]);
   useEffect(() => {
     const here = address(state, data);
-    if (here !== location.hash) history.replaceState(null, "", here);
+    let later: ReturnType<typeof setTimeout>;
+    const write = () => {
+      try {
+        if (here !== location.hash) history.replaceState(null, "", here);
+      } catch {
+        later = setTimeout(write, 1000); // Safari refuses more than a hundred changes in half a minute.
+      }
+    };
+    write();
+    return () => clearTimeout(later);
   }, [state]);
 
   const own = useMemo(() => (state.search.trim() ? search.inQueries(state.search) : null), [state.search]);
