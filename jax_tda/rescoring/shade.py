@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
+import jax
 import numpy as np
 
 from jax_tda.artifacts import arrays
@@ -129,7 +130,8 @@ def run(config: ShadeConfig, output: str) -> Reader:
     work = _Work(config, corpus, queries, tokens, given(tokens.scorer), chosen)
     progress = Progress("shade", sum(map(len, chosen.values())), "passages")
     units = writer.finished_units()
-    with processes.stoppable() as stop:
+    # Shares that add up need products of float32 that are such, on accelerators too.
+    with jax.default_matmul_precision("highest"), processes.stoppable() as stop:
         for query, rows in chosen.items():
             unit = f"query_{query:08d}"
             if unit not in units:
