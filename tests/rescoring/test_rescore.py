@@ -20,23 +20,18 @@ from jax_tda.rescoring import directions, estimate_factors, pairs
 from jax_tda.rescoring import run as rescore
 from tests.encoding import naive
 from tests.jobs import tiny_road
-
-PASSAGES, QUERIES = 21, 5
+from tests.rescoring.conftest import QUERIES
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """A corpus, queries, a model of three steps, its answers and its factors."""
-    place = tmp_path_factory.mktemp("rescore")
-    corpus = tiny_road.tokenized(place, "corpus", tiny_road.passages(PASSAGES))
-    queries = tiny_road.tokenized(place, "queries", tiny_road.queries(QUERIES), "queries")
-    checkpoint = tiny_road.trained(place, corpus)
+def made(trained):
+    """The model's answers and its factors."""
+    place, config = trained
+    checkpoint, queries = config.checkpoint, config.queries
     answers.run(answers.AnswerConfig(queries=queries, checkpoint=checkpoint), str(place / "answers"))
-    factors = estimate_factors.EstimateFactorsConfig(checkpoint=checkpoint, examples=corpus, tokens_per_batch=96)
+    factors = estimate_factors.EstimateFactorsConfig(checkpoint=checkpoint, examples=config.corpus, tokens_per_batch=96)
     estimate_factors.run(factors, str(place / "factors"))
-    return place, rescore.RescoreConfig(
-        corpus=corpus, queries=queries, checkpoint=checkpoint, factors=str(place / "factors"), buckets=1
-    )
+    return place, dataclasses.replace(config, factors=str(place / "factors"))
 
 
 def scores_of(config, output):
