@@ -73,6 +73,10 @@ SETTINGS: dict[str, dict[str, object]] = {
     },
     "estimate_factors": {**_MODEL, "examples": "{tokenize}", "tokens_per_batch": 256},
     "rescore": {**_BOTH, **_MODEL, "factors": "{estimate_factors}", "buckets": 1, "shard_rows": 8},
+    "shade": {
+        **{**_BOTH, **_MODEL, "factors": "{estimate_factors}", "ranking": "{score}/trackstar.jsonl", "buckets": 1},
+        "passages_each": 4,
+    },
     "rank_scores": {"scores": "{rescore}", "answers": "{answer}", "top_k": 20},
     "bank": {"queries": "{tokenize queries}", "half": 3, "repeats": 1, **_RECIPE},
     "metagradient": {
@@ -82,6 +86,8 @@ SETTINGS: dict[str, dict[str, object]] = {
     "rank_baseline": {**_BOTH, "answers": "{answer}", "top_k": 20},
     "evaluate": {**_BOTH, **_MODEL, "rankings": "{score}", "answers": "{answer}", **_FEW},
     "show": {**_BOTH, "report": "{evaluate}", "rankings": "{score}"},
+    "export_results": {**_BOTH, "rankings": "{score}", "top_k": 5},
+    "show_results": {"files": ("{export_results}/results.jsonl",)},
     "plan": {"topologies": ("v5e:4x4",), "programs": ()},
     "study_scaling": {
         **_STUDY,
@@ -121,6 +127,8 @@ def command(name: str, place: Path, output: Path) -> list[str]:
     places = {other: str(place / "whole" / other.replace(" ", "_")) for other in SETTINGS}
 
     def filled(value: object) -> object:
+        if isinstance(value, tuple):
+            return tuple(filled(each) for each in value)
         if not isinstance(value, str) or "{" not in value:
             return value
         return value.replace("{folder}", str(place)).format_map(places)
