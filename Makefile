@@ -89,7 +89,7 @@ demo-seeds: $(CORE)
 	$(PYTHON) benchmarks/seeds.py $(SEEDS:%=out/demo-seed-%)
 
 # The tests pretend to have eight CPU devices, whatever the machine has. Files of tests are shared out over the cores;
-# each worker takes some 3 GB of memory, so that more than four are not for every machine.
+# each worker takes gigabytes of memory, so that more than four are not for every machine.
 PYTEST := $(PYTHON) -m pytest -q -n logical --maxprocesses 4 --dist loadfile
 
 test: $(INSTALLED)

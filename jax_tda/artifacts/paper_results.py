@@ -1,4 +1,4 @@
-"""The results files that TrackStar's authors released and their viewer opens: a line per query, a file per method.
+"""The results files of TrackStar's authors, as they describe them: a line per query, a file per method.
 
 The fields are those that https://github.com/PAIR-code/pretraining-tda describes. A target has no leading space there:
 one is put between a prompt and a target that have none, and taken off in writing.

@@ -23,6 +23,7 @@ from jax_tda.data import corpus as corpora
 from jax_tda.encoding import run as encoding
 from jax_tda.encoding.run import EncodeConfig
 from jax_tda.models import checkpoint_artifact
+from jax_tda.models.own_model import code_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +82,8 @@ def run(config: ScoreCorpusConfig, output: str) -> Reader:
     encoder = encoding.make_encoder(config.encode)
     facts = encoding.facts_of(encoder, checkpoint, config.encode)
     check_facts(f"the encodings of {examples.reader}", facts, query.reader)
-    writer = begin(output, ranking.KIND, settings(config), inputs, name=config.method)
+    described = settings(config) | code_of(config.encode.own_model)
+    writer = begin(output, ranking.KIND, described, inputs, name=config.method)
     if isinstance(writer, Reader):
         return writer
     compared = comparison.between(query, correction, config.unit_norm, config.queries_at_once, None)

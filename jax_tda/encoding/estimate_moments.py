@@ -34,7 +34,7 @@ from jax_tda.models.batch_gradient import mean_loss_and_gradient
 from jax_tda.models.importers import torch_moments
 from jax_tda.models.interface import Examples
 from jax_tda.models.layout import Layout
-from jax_tda.models.own_model import OwnModelConfig
+from jax_tda.models.own_model import OwnModelConfig, code_of
 
 KIND = "second_moments"
 # A third pass over few examples would only mix the same ones otherwise.
@@ -98,7 +98,7 @@ def run(config: EstimateSecondMomentsConfig, output: str) -> Reader:
     """Writes the second-moments artifact."""
     meshes.one_cpu_device_per_core()
     checkpoint = checkpoint_artifact.open_checkpoint(config.checkpoint, config.own_model)
-    inputs, described = {"checkpoint": checkpoint.reader}, settings(config)
+    inputs, described = {"checkpoint": checkpoint.reader}, settings(config) | code_of(config.own_model)
     if config.source == "batches":
         inputs["examples"] = corpora.open_corpus(config.examples).reader
         checkpoint_artifact.check_fits(checkpoint.reader, inputs["examples"])

@@ -37,7 +37,7 @@ from jax_tda.encoding.encoder import Encoder
 from jax_tda.encoding.options import weighted_positions
 from jax_tda.encoding.second_moments import SecondMoments, of_checkpoint
 from jax_tda.models import checkpoint_artifact
-from jax_tda.models.own_model import OwnModelConfig
+from jax_tda.models.own_model import OwnModelConfig, code_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,7 +129,7 @@ def run(config: EncodeConfig, output: str) -> Reader:
     checkpoint = open_artifact(config.checkpoint, checkpoint_artifact.KIND)
     checkpoint_artifact.check_fits(checkpoint, examples.reader)
     inputs = {"examples": examples.reader, "checkpoint": checkpoint} | moments_of(config)
-    writer = begin(output, schema.KIND, settings(config), inputs)
+    writer = begin(output, schema.KIND, settings(config) | code_of(config.own_model), inputs)
     if isinstance(writer, Reader):
         return writer
     len(examples.ids)  # Checks the records, which are written out only in the end.

@@ -18,7 +18,7 @@ from jax_tda.core.quantities import Path, TokensAtOnce
 from jax_tda.data import corpus as corpora
 from jax_tda.data.batches import bucket_lengths, sweep
 from jax_tda.models import checkpoint_artifact, likelihood
-from jax_tda.models.own_model import OwnModelConfig
+from jax_tda.models.own_model import OwnModelConfig, code_of
 
 KIND = "answers"
 
@@ -62,7 +62,7 @@ def run(config: AnswerConfig, output: str) -> Reader:
         inputs["before"] = open_artifact(config.before, checkpoint_artifact.KIND)
     for made in [reader for name, reader in inputs.items() if name != "queries"]:
         checkpoint_artifact.check_fits(made, queries.reader)
-    writer = begin(output, KIND, settings(config), inputs)
+    writer = begin(output, KIND, settings(config) | code_of(config.own_model), inputs)
     if isinstance(writer, Reader):
         return writer
     checkpoint = checkpoint_artifact.open_checkpoint(config.checkpoint, config.own_model)

@@ -26,7 +26,7 @@ from jax_tda.evaluation import banked, belonging, retrieval, summary, tail_patch
 from jax_tda.evaluation.bootstrap import BootstrapConfig, mean_interval
 from jax_tda.evaluation.tail_patch import TailPatchConfig
 from jax_tda.models import checkpoint_artifact
-from jax_tda.models.own_model import OwnModelConfig
+from jax_tda.models.own_model import OwnModelConfig, code_of
 from jax_tda.retraining import bank_reader
 from jax_tda.training import optimizers
 from jax_tda.training.step import initial_state
@@ -112,7 +112,7 @@ def run(config: EvaluateConfig, output: str) -> Reader:
     for name, rows in rankings.items():
         belonging.check_rows(name, rows, corpus, queries)
     # A ranking without a manifest has no digest among the inputs, yet the report is of this one and no other.
-    described = settings(config) | {"foreign_rankings": foreign}
+    described = settings(config) | code_of(config.own_model) | {"foreign_rankings": foreign}
     if strangers := {name: scores.digest for name, scores in dense.items() if scores.reader is None}:
         described["foreign_scores"] = strangers
     retrained, said = _retrained(config, inputs, corpus, queries, dense, rankings)

@@ -1,4 +1,4 @@
-"""A model of the user's own code, named in the config: built there, and used as the house uses its own.
+"""A model of the user's own code, named in the config: built there, and used as this library uses its own.
 
 Only a config names code. A checkpoint says which code its parameters belong to, and is opened by a config that names
 the same: what lies in an artifact is never imported.
@@ -36,7 +36,7 @@ Build = Annotated[
 @dataclasses.dataclass(frozen=True)
 @declared("own_model")
 class OwnModelConfig:
-    """Which code makes the model, where it is not the house's own decoder.
+    """Which code makes the model, where it is not the decoder.
 
     Args:
       build: `package.module:function`, which takes no arguments and returns a linen or nnx module that maps tokens
@@ -189,6 +189,11 @@ def of_checkpoint(described: dict[str, Any], config: OwnModelConfig | None, plac
     if made.described["source"] != described.get("source"):
         print(f"{place}: the code of {build} has changed since this checkpoint was made; its parameters still fit")
     return made
+
+
+def code_of(config: OwnModelConfig) -> dict[str, Any]:
+    """What a manifest says, beside the settings, of the code that computes: its name and the SHA-256 of its file."""
+    return {"own_model": built(config).described} if config.build else {}
 
 
 def demand_none(job: str, config: OwnModelConfig) -> None:

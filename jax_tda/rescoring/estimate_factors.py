@@ -20,7 +20,7 @@ from jax_tda.data.batches import bucket_lengths, sweep
 from jax_tda.encoding.blocks import DEFAULT_EXCLUDE
 from jax_tda.encoding.kronecker import FactorProgram, Labels, eigenvectors
 from jax_tda.models import checkpoint_artifact
-from jax_tda.models.own_model import OwnModelConfig
+from jax_tda.models.own_model import OwnModelConfig, code_of
 from jax_tda.rescoring.directions import Factors
 
 KIND = "factors"
@@ -72,7 +72,7 @@ def run(config: EstimateFactorsConfig, output: str) -> Reader:
     examples = corpora.open_corpus(config.examples)
     checkpoint_artifact.check_fits(checkpoint.reader, examples.reader)
     inputs = {"checkpoint": checkpoint.reader, "examples": examples.reader}
-    writer = begin(output, KIND, settings(config), inputs)
+    writer = begin(output, KIND, settings(config) | code_of(config.own_model), inputs)
     if isinstance(writer, Reader):
         return writer
     program = _program(config, checkpoint)

@@ -23,7 +23,7 @@ from jax_tda.data import corpus as corpora
 from jax_tda.data.batches import bucket_lengths, sweep
 from jax_tda.encoding.directed import DirectionScorer, Matrices
 from jax_tda.models import checkpoint_artifact
-from jax_tda.models.own_model import OwnModelConfig
+from jax_tda.models.own_model import OwnModelConfig, code_of
 from jax_tda.rescoring import directions
 from jax_tda.rescoring import inputs as inputs_of
 from jax_tda.rescoring.pairs import Pairs
@@ -107,7 +107,7 @@ def run(config: RescoreConfig, output: str) -> Reader:
     inputs = {"corpus": corpus.reader, "queries": queries.reader, "checkpoint": checkpoint.reader}
     for made in (corpus.reader, queries.reader):
         checkpoint_artifact.check_fits(checkpoint.reader, made)
-    described, chosen = settings(config), None
+    described, chosen = settings(config) | code_of(config.own_model), None
     if config.candidates:
         chosen, readers, foreign = inputs_of.ranked(
             config.candidates, config.candidates_each, corpus, queries, "rescore"
@@ -194,10 +194,8 @@ def _kept_scores(
                 yield part, np.load(io.BytesIO(files.read(path)), allow_pickle=False)
                 progress.advance(len(part))
                 continue
-            place, found = (
-                {int(row): at for at, row in enumerate(part)},
-                np.full((count, len(part)), np.nan, np.float32),
-            )
+            place = {int(row): at for at, row in enumerate(part)}
+            found = np.full((count, len(part)), np.nan, np.float32)
             for batch, length, size in sweep(part, lengths[part], buckets, config.tokens_per_batch):
                 columns = [place[int(row)] for row in batch]
                 examples = corpus.examples(batch, length, size)

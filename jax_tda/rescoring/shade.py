@@ -24,7 +24,7 @@ from jax_tda.data import corpus as corpora
 from jax_tda.data.batches import bucket_lengths, sweep
 from jax_tda.encoding.token_shares import TokenScorer
 from jax_tda.models import checkpoint_artifact
-from jax_tda.models.own_model import OwnModelConfig
+from jax_tda.models.own_model import OwnModelConfig, code_of
 from jax_tda.rescoring import directions
 from jax_tda.rescoring import inputs as inputs_of
 from jax_tda.rescoring.run import UNIT
@@ -120,8 +120,9 @@ def run(config: ShadeConfig, output: str) -> Reader:
             remedy="give another ranking",
         )
     given = inputs_of.direction(config, inputs)
+    described = settings(config) | code_of(config.own_model)
     # A ranking without a manifest has no digest among the inputs.
-    writer = begin(output, KIND, settings(config) | {"foreign_ranking": foreign}, inputs)
+    writer = begin(output, KIND, described | {"foreign_ranking": foreign}, inputs)
     if isinstance(writer, Reader):
         return writer
     tokens = inputs_of.scorer_of(config, TokenScorer)

@@ -28,7 +28,7 @@ class ExportResultsConfig:
       queries: the tokenized queries.
       answers: the model's own answers, by `answer`; empty for none.
       form: `jax_tda`, one file of all methods (docs/page.md), or `paper`, one file per method as TrackStar's authors
-        released them, which their viewer opens.
+        describe theirs.
       top_k: of each end.
     """
 

@@ -25,7 +25,7 @@ class ShowResultsConfig:
     """Which files are shown.
 
     Args:
-      files: results files, of jax_tda's own form (docs/page.md) or of the one that TrackStar's authors released.
+      files: results files, of jax_tda's own form (docs/page.md) or of the one that TrackStar's authors describe.
       page: how much of them is shown.
     """
 
